@@ -32,7 +32,7 @@ func stopOrphan(ctx context.Context, cluster string, log zerolog.Logger) error {
 		return err
 	}
 	if !alive(pid) {
-		if pids := endStrays(cluster); len(pids) > 0 {
+		if pids := endStrays(ctx, cluster); len(pids) > 0 {
 			log.Warn().Ints("pids", pids).Msg("ended backends that outlived their server")
 		}
 		return nil // Postgres itself clears such a file away
@@ -100,7 +100,7 @@ func awaitEnd(ctx context.Context, pid int, cluster string) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if !alive(pid) || !isPostmaster(pid, cluster) {
+		if gone(pid, cluster) {
 			return true
 		}
 		select {

@@ -106,7 +106,7 @@ func (s *Server) firstProcess(ctx context.Context) (*process, error) {
 
 // again starts Postgres after its death, and returns nil if that did not work.
 func (s *Server) again() *process {
-	if pids := endStrays(s.cluster); len(pids) > 0 {
+	if pids := endStrays(s.ctx, s.cluster); len(pids) > 0 {
 		s.log.Info().Ints("pids", pids).Msg("ended backends that outlived their server")
 	}
 	p, err := s.spawn()

@@ -1,11 +1,14 @@
 package localpg
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // followUs has the kernel ask Postgres for a fast shutdown when the thread
@@ -35,10 +38,29 @@ func isPostmaster(pid int, cluster string) bool {
 	return err == nil && os.SameFile(at, want)
 }
 
+// gone says whether a process that was a Postgres of the cluster has ended, its
+// hold on shared memory included. The link to its program vanishes a moment
+// before that.
+func gone(pid int, cluster string) bool {
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
+	if err != nil {
+		return true
+	}
+	// "pid (name) state …", where the name may hold anything.
+	if _, after, ok := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " "); ok && strings.HasPrefix(after, "Z") {
+		return true // nobody waits for it, as in a container without an init
+	}
+	if _, err := os.Readlink(filepath.Join(proc, "exe")); err != nil {
+		return false
+	}
+	return !isPostmaster(pid, cluster)
+}
+
 // endStrays kills the backends that outlived their postmaster: one that is
 // busy does not notice for as long as its query runs, and no new server can
 // start before it is gone. Killing them is safe: recovery from the log follows.
-func endStrays(cluster string) (pids []int) {
+func endStrays(ctx context.Context, cluster string) (pids []int) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil
@@ -51,6 +73,12 @@ func endStrays(cluster string) (pids []int) {
 		if syscall.Kill(pid, syscall.SIGKILL) == nil {
 			pids = append(pids, pid)
 		}
+	}
+	// The kernel takes a moment, and until then their shared memory is in use.
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for _, pid := range pids {
+		awaitEnd(ctx, pid, cluster)
 	}
 	return pids
 }

@@ -3,6 +3,7 @@
 package localpg
 
 import (
+	"context"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -25,9 +26,11 @@ func isPostmaster(pid int, cluster string) bool {
 	return filepath.Base(program) == "postgres" && strings.TrimSpace(args) == cluster
 }
 
+func gone(pid int, cluster string) bool { return !isPostmaster(pid, cluster) }
+
 // endStrays does nothing: a backend's command line does not tell its cluster.
 // The restart is tried until they have ended.
-func endStrays(string) []int { return nil }
+func endStrays(context.Context, string) []int { return nil }
 
 // memoryLimit is unknown here without cgo; the settings take their minimum.
 func memoryLimit() int64 { return 0 }
