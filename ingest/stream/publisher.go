@@ -1,0 +1,569 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+)
+
+// Headers of a reject.
+const (
+	// HeaderReject is the [Reason].
+	HeaderReject = "Atview-Reject"
+	// HeaderDetail says what is wrong, for people.
+	HeaderDetail = "Atview-Detail"
+	// HeaderSource is the name of the source that sent it.
+	HeaderSource = "Atview-Source"
+	// HeaderLength is the full length in bytes, where the body has been cut.
+	HeaderLength = "Atview-Length"
+)
+
+// headroom is what a message's headers and protocol line may take of NATS'
+// maximum payload, which counts headers.
+const headroom = 4 << 10
+
+// PublisherConfig tunes a [Publisher].
+type PublisherConfig struct {
+	// Source is the name of the source whose events these are. Cursors and rejects
+	// carry it.
+	Source string
+	// Window is how many messages may wait for their confirmation, sent or not. When
+	// it is full, Publish waits. Default 4,096: at 16 µs a message that is 65 ms of
+	// work for NATS, more than any round trip on one site.
+	Window int
+	// WindowBytes bounds the same by size. Default 64 MiB.
+	WindowBytes int
+	// AckWait is how long NATS may confirm nothing before everything unconfirmed is
+	// sent again. Default 10 s.
+	AckWait time.Duration
+	// Log receives stalls and recoveries. Default: that of the [Log].
+	Log *zerolog.Logger
+}
+
+// Publisher puts the events of one source on the log, in order. It is safe for
+// concurrent use; the order is then that in which the calls get their turn.
+//
+// How it repeats: messages go out in order under a window. If one is refused or
+// not confirmed, everything from it on is sent again, beginning with that one
+// alone and doubling with each confirmation. Suppose 5, 6 and 7 are out, and 5 is
+// refused because the log is full, while 6, being smaller, is taken. Then 5 is
+// tried until it is taken, and 6 and 7 follow: the log has 6 5 6 7. Its last
+// word on each repository is right, and a fold that is guarded by rev does not
+// mind the first 6.
+type Publisher struct {
+	log *Log
+	cfg PublisherConfig
+	zl  zerolog.Logger
+
+	inbox string // "<inbox>."; replies come to "<inbox>.<epoch>.<ticket>"
+	sub   *nats.Subscription
+	wake  chan struct{} // capacity 1: there is something to do
+	stop  context.CancelFunc
+	done  chan struct{}
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when head moves or the publisher closes
+	closed  bool
+	// Tickets number messages from 1. Ring[t % len] holds ticket t for
+	// head <= t < next; those below sent are out.
+	ring             []slot
+	head, sent, next uint64
+	bytes            int // of all in the ring
+	limit            int // how many may be out, at most len(ring)
+	epoch            uint64
+	failure          error     // of the current epoch; nil while all is well
+	progress         time.Time // of the last confirmation, or of the first message out
+	positions        Positions
+	retries          uint64
+	attempts         int // since the last confirmation
+	stalledSince     time.Time
+}
+
+type slot struct {
+	subject   string
+	header    nats.Header
+	data      []byte
+	partition int    // -1 for a cursor
+	acked     uint64 // stream sequence; 0 while unconfirmed
+}
+
+// Positions holds a stream sequence number for each partition; 0 is none.
+type Positions []uint64
+
+// NewPublisher starts a publisher. The caller closes it.
+func (l *Log) NewPublisher(cfg PublisherConfig) (*Publisher, error) {
+	if cfg.Window <= 0 {
+		cfg.Window = 4096
+	}
+	if cfg.WindowBytes <= 0 {
+		cfg.WindowBytes = 64 << 20
+	}
+	if cfg.AckWait <= 0 {
+		cfg.AckWait = 10 * time.Second
+	}
+	p := &Publisher{
+		log:       l,
+		cfg:       cfg,
+		zl:        l.log,
+		inbox:     l.nc.NewInbox() + ".",
+		wake:      make(chan struct{}, 1),
+		done:      make(chan struct{}),
+		changed:   make(chan struct{}),
+		ring:      make([]slot, cfg.Window),
+		head:      1,
+		sent:      1,
+		next:      1,
+		limit:     cfg.Window,
+		positions: make(Positions, l.partitions),
+	}
+	if cfg.Log != nil {
+		p.zl = *cfg.Log
+	}
+	p.zl = p.zl.With().Str("source", cfg.Source).Logger()
+	sub, err := l.nc.Subscribe(p.inbox+"*.*", p.confirm)
+	if err != nil {
+		return nil, fmt.Errorf("subscription to confirmations: %w", err)
+	}
+	// A confirmation is 60 bytes, and no more are under way than the window holds,
+	// twice after a failure.
+	if err := sub.SetPendingLimits(4*cfg.Window+1024, -1); err != nil {
+		return nil, fmt.Errorf("subscription to confirmations: %w", err)
+	}
+	p.sub = sub
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stop = cancel
+	go p.run(ctx)
+	return p, nil
+}
+
+// Publish hands an event over. It returns when there is room in the window, not
+// when the event is stored: [Publisher.Flush] waits for that.
+//
+// Line is the event as the source sent it and becomes the message's body; it
+// must not be changed afterwards. If it is nil, the event is encoded. An event
+// too long for NATS becomes a reject.
+//
+// The error is ctx's, or [ErrClosed].
+func (p *Publisher) Publish(ctx context.Context, ev *Event, line []byte) error {
+	if line == nil {
+		line = ev.AppendJSON(nil)
+	}
+	if most := p.maxPayload(); len(line) > most {
+		return p.Reject(ctx, ev, line, invalid(ReasonTooLarge, "%d bytes, NATS takes %d", len(line), most))
+	}
+	partition := Partition(ev.DID, p.log.partitions)
+	return p.enqueue(ctx, slot{subject: p.log.subject(partition, ev), data: line, partition: partition})
+}
+
+// Reject puts on the log what a source sent and cannot be used: the bytes, and
+// why. Ev is what [Parse] could make of it. Of bytes that are longer than NATS
+// takes the beginning is kept, and the full length in a header.
+func (p *Publisher) Reject(ctx context.Context, ev *Event, data []byte, why error) error {
+	reason, detail := ReasonJSON, why.Error()
+	var bad *InvalidError
+	if errors.As(why, &bad) {
+		reason, detail = bad.Reason, bad.Detail
+	}
+	h := nats.Header{
+		HeaderReject: []string{string(reason)},
+		HeaderDetail: []string{headerText(detail)},
+		HeaderSource: []string{headerText(p.cfg.Source)},
+	}
+	if most := p.maxPayload(); len(data) > most {
+		h.Set(HeaderLength, strconv.Itoa(len(data)))
+		data = slices.Clone(data[:most])
+	}
+	partition := unplaced(data, p.log.partitions)
+	if ev.DID != "" {
+		partition = Partition(ev.DID, p.log.partitions)
+	}
+	return p.enqueue(ctx, slot{subject: p.log.rejectSubject(partition), header: h, data: data, partition: partition})
+}
+
+// Mark stores how far the source has been read. It is sent when everything
+// published before it is confirmed. Source and Time are filled in.
+func (p *Publisher) Mark(ctx context.Context, c Cursor) error {
+	c.Source = p.cfg.Source
+	if c.Time.IsZero() {
+		c.Time = time.Now().UTC()
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("cursor of %s: %w", c.Source, err)
+	}
+	return p.enqueue(ctx, slot{subject: p.log.cursorSubject(c.Source), data: data, partition: -1})
+}
+
+// Flush returns when everything handed over before is stored, with the sequence
+// number of the last message that this publisher has on each partition.
+func (p *Publisher) Flush(ctx context.Context) (Positions, error) {
+	p.mu.Lock()
+	target := p.next
+	for p.head < target && !p.closed {
+		if err := p.waitLocked(ctx); err != nil {
+			p.mu.Unlock()
+			return nil, fmt.Errorf("flush of %s to the log: %w", p.cfg.Source, err)
+		}
+	}
+	defer p.mu.Unlock()
+	if p.head < target {
+		return nil, fmt.Errorf("flush of %s to the log: %w", p.cfg.Source, ErrClosed)
+	}
+	return slices.Clone(p.positions), nil
+}
+
+// PublisherStats is a snapshot for metrics.
+type PublisherStats struct {
+	// Waiting is how many messages are not confirmed yet, and Bytes their size.
+	Waiting, Bytes int
+	// Confirmed counts the messages that are stored.
+	Confirmed uint64
+	// Retries counts how often the publisher began again after a failure.
+	Retries uint64
+	// StalledSince is when the log began to refuse, zero while it does not; Err says
+	// why.
+	StalledSince time.Time
+	Err          error
+}
+
+// Stats returns a snapshot.
+func (p *Publisher) Stats() PublisherStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return PublisherStats{
+		Waiting:      int(p.next - p.head),
+		Bytes:        p.bytes,
+		Confirmed:    p.head - 1,
+		Retries:      p.retries,
+		StalledSince: p.stalledSince,
+		Err:          p.failure,
+	}
+}
+
+// Close stops at once. What is not confirmed may or may not be stored; flush
+// first to know.
+func (p *Publisher) Close() {
+	p.shut()
+	<-p.done
+}
+
+func (p *Publisher) shut() {
+	p.stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		close(p.changed)
+		p.changed = make(chan struct{})
+	}
+}
+
+func (p *Publisher) maxPayload() int {
+	return int(p.log.nc.MaxPayload()) - headroom
+}
+
+func (p *Publisher) enqueue(ctx context.Context, s slot) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if p.closed {
+			return ErrClosed
+		}
+		if n := int(p.next - p.head); n < len(p.ring) && (n == 0 || p.bytes+len(s.data) <= p.cfg.WindowBytes) {
+			break
+		}
+		if err := p.waitLocked(ctx); err != nil {
+			return fmt.Errorf("wait for the log: %w", err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("wait for the log: %w", err)
+	}
+	*p.at(p.next) = s
+	p.next++
+	p.bytes += len(s.data)
+	p.nudge()
+	return nil
+}
+
+func (p *Publisher) at(ticket uint64) *slot { return &p.ring[ticket%uint64(len(p.ring))] }
+
+func (p *Publisher) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// waitLocked waits for a change, without holding the lock meanwhile.
+func (p *Publisher) waitLocked(ctx context.Context) error {
+	changed := p.changed
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run sends. It alone moves sent and epoch.
+func (p *Publisher) run(ctx context.Context) {
+	defer close(p.done)
+	defer p.shut()
+	defer p.sub.Unsubscribe() //nolint:errcheck // the connection may be gone already
+	status := p.log.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	defer p.log.nc.RemoveStatusListener(status)
+	tick := time.NewTicker(p.cfg.AckWait / 4)
+	defer tick.Stop()
+
+	var batch []nats.Msg
+	for {
+		var failed bool
+		batch, failed = p.take(batch[:0])
+		if failed {
+			if p.log.nc.IsClosed() || !sleep(ctx, p.backoff()) {
+				return
+			}
+			p.rewind()
+			continue
+		}
+		for i := range batch {
+			if err := p.log.nc.PublishMsg(&batch[i]); err != nil {
+				p.fail(err)
+				break
+			}
+		}
+		if len(batch) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+		case s := <-status:
+			if s == nats.CLOSED {
+				return
+			}
+			p.disconnected()
+		case <-tick.C:
+			p.overdue()
+		}
+	}
+}
+
+const (
+	minBackoff = 20 * time.Millisecond
+	maxBackoff = 2 * time.Second
+
+	// sendBatch bounds how many messages are sent between two looks at the state.
+	sendBatch = 256
+)
+
+// take gives the next messages to send, or says that a failure has to be dealt
+// with first.
+func (p *Publisher) take(batch []nats.Msg) (_ []nats.Msg, failed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failure == nil && p.sent < p.next && !p.log.nc.IsConnected() {
+		// Sent now, it would wait in the client's buffer and go out before what was
+		// lost.
+		p.failLocked(nats.ErrDisconnected)
+	}
+	if p.failure != nil {
+		return batch, true
+	}
+	for p.sent < p.next && int(p.sent-p.head) < p.limit && len(batch) < sendBatch {
+		s := p.at(p.sent)
+		if s.partition < 0 && p.sent != p.head {
+			break // a cursor waits until all before it is confirmed
+		}
+		if p.sent == p.head {
+			p.progress = time.Now()
+		}
+		batch = append(batch, nats.Msg{
+			Subject: s.subject,
+			Reply:   p.inbox + strconv.FormatUint(p.epoch, 36) + "." + strconv.FormatUint(p.sent, 36),
+			Header:  s.header,
+			Data:    s.data,
+		})
+		p.sent++
+	}
+	return batch, false
+}
+
+func (p *Publisher) backoff() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := minBackoff << min(p.attempts, 16)
+	p.attempts++
+	return jitter(min(d, maxBackoff))
+}
+
+// rewind begins again with the first message that is not confirmed.
+func (p *Publisher) rewind() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failure = nil
+	p.epoch++
+	p.retries++
+	p.sent = p.head
+	p.limit = 1
+	for t := p.head; t < p.next; t++ {
+		p.at(t).acked = 0
+	}
+}
+
+func (p *Publisher) overdue() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sent > p.head && time.Since(p.progress) > p.cfg.AckWait {
+		p.failLocked(nats.ErrTimeout)
+	}
+}
+
+func (p *Publisher) disconnected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sent > p.head { // what was on its way, or its confirmation, is lost
+		p.failLocked(nats.ErrDisconnected)
+	}
+}
+
+func (p *Publisher) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failLocked(err)
+}
+
+func (p *Publisher) failLocked(err error) {
+	if p.failure != nil {
+		return
+	}
+	p.failure = err
+	if p.stalledSince.IsZero() {
+		p.stalledSince = time.Now()
+		p.zl.Warn().Err(err).Int("waiting", int(p.next-p.head)).Msg("log refuses events; trying until it takes them")
+	}
+	p.nudge()
+}
+
+// confirm takes NATS' answer to one message.
+func (p *Publisher) confirm(m *nats.Msg) {
+	epoch, ticket, ok := strings.Cut(m.Subject[len(p.inbox):], ".")
+	if !ok {
+		return
+	}
+	e, err1 := strconv.ParseUint(epoch, 36, 64)
+	t, err2 := strconv.ParseUint(ticket, 36, 64)
+	if err1 != nil || err2 != nil {
+		return
+	}
+	seq, err := parseAck(m)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e != p.epoch || t < p.head || t >= p.sent {
+		return // of a message that has been sent again since
+	}
+	if err != nil {
+		p.failLocked(err)
+		return
+	}
+	p.at(t).acked = seq
+	p.advanceLocked()
+}
+
+func (p *Publisher) advanceLocked() {
+	before := p.head
+	for p.head < p.sent && p.at(p.head).acked != 0 {
+		s := p.at(p.head)
+		if s.partition >= 0 {
+			p.positions[s.partition] = max(p.positions[s.partition], s.acked)
+		}
+		p.bytes -= len(s.data)
+		*s = slot{}
+		p.head++
+		p.limit = min(2*p.limit, len(p.ring))
+	}
+	if p.head == before {
+		return
+	}
+	p.progress = time.Now()
+	p.attempts = 0
+	if !p.stalledSince.IsZero() && p.failure == nil {
+		p.zl.Info().Dur("after", time.Since(p.stalledSince)).Msg("log takes events again")
+		p.stalledSince = time.Time{}
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+	p.nudge()
+}
+
+// parseAck reads {"stream":"atview","seq":7}, mostly without encoding/json.
+func parseAck(m *nats.Msg) (uint64, error) {
+	if len(m.Data) == 0 {
+		if m.Header.Get("Status") == "503" {
+			return 0, nats.ErrNoResponders
+		}
+		return 0, errors.New("empty confirmation")
+	}
+	var ack struct {
+		Seq   uint64 `json:"seq"`
+		Error *struct {
+			Code        int    `json:"err_code"`
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &ack); err != nil {
+		return 0, fmt.Errorf("confirmation: %w", err)
+	}
+	if ack.Error != nil {
+		return 0, fmt.Errorf("refused by NATS: %s (%d)", ack.Error.Description, ack.Error.Code)
+	}
+	if ack.Seq == 0 {
+		return 0, errors.New("confirmation without a sequence number")
+	}
+	return ack.Seq, nil
+}
+
+// headerText makes a string fit for a NATS header: one line of bounded length.
+func headerText(s string) string {
+	const most = 512
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+func jitter(d time.Duration) time.Duration {
+	return d/2 + rand.N(d/2+1)
+}
+
+// sleep reports whether it slept all the time, rather than ctx ending.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
