@@ -110,10 +110,12 @@ create table atview.dead_letter (
 );
 create index dead_letter_at_idx on atview.dead_letter (at);
 
--- Index processes that are alive, so that they can share the partitions out.
-create table atview.worker (
-    id      uuid primary key,
-    seen_at timestamptz not null default now()
+-- Repositories that a source has declared anew (#sync): what is known of them is
+-- to be reconciled with the repository itself.
+create table atview.resync (
+    did          text collate "C" primary key,
+    rev          text collate "C" not null, -- '' if the source gave none
+    requested_at timestamptz not null
 );
 
 -- +goose Down

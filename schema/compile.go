@@ -129,7 +129,7 @@ func (c *compiler) typ(inner any, at site) Type {
 		return &Integer{Minimum: s.Minimum, Maximum: s.Maximum, Enum: s.Enum, Const: s.Const}
 	case lexicon.SchemaString:
 		return &String{Format: text(s.Format), MinLength: s.MinLength, MaxLength: s.MaxLength,
-			MinGraphemes: s.MinGraphemes, MaxGraphemes: s.MaxGraphemes, Enum: s.Enum, Const: s.Const}
+			MinGraphemes: s.MinGraphemes, MaxGraphemes: s.MaxGraphemes, Enum: s.Enum, KnownValues: s.KnownValues, Const: s.Const}
 	case lexicon.SchemaBytes:
 		return &Bytes{MinLength: s.MinLength, MaxLength: s.MaxLength}
 	case lexicon.SchemaCIDLink:

@@ -34,14 +34,27 @@ var SystemFields = []string{
 var derivedSuffixes = []string{
 	"Connection", "Edge", "WhereInput", "SortFieldInput", "SortField", "Aggregated", "AggregatedGroup",
 	"GroupByFieldInput", "GroupByField", "Condition", "Value", "ByUri", "ByDid", "Created", "Updated", "Deleted",
+	"ValueWhereInput", "ValueListCondition",
 }
+
+// derivedOfObjects are appended to the name of an object that is part of a record.
+var derivedOfObjects = []string{"WhereInput", "ListCondition"}
+
+// whereWords are what a where input has besides the fields of its type. A
+// property with such a name gets a `_` after it there, and there alone.
+var whereWords = []string{"and", "or", "not", "isNull", "flagged"}
+
+// sortWords are values of every sort enum besides the fields, and what GraphQL
+// does not allow as the value of an enum.
+var sortWords = []string{"sortAt", "true", "false", "null"}
 
 // ownTypes are the API's own types.
 var ownTypes = []string{
 	"Query", "Mutation", "Subscription", "PageInfo", "Blob", "JSON", "Long", "DateTime", "Record",
 	"SortDirection", "UnknownValue", "Flag", "Actor", "BooleanInput",
 	"StringCondition", "LongCondition", "BooleanCondition", "DateTimeCondition", "StringListCondition",
-	"LongListCondition", "BooleanListCondition", "DateTimeListCondition", "BlobCondition", "JSONCondition",
+	"LongListCondition", "BooleanListCondition", "DateTimeListCondition", "BlobCondition", "BlobListCondition",
+	"UnionCondition", "UnionListCondition", "JSONCondition",
 	"Int", "Float", "String", "Boolean", "ID",
 }
 
@@ -54,10 +67,7 @@ func name(c *Catalog) {
 		types[own] = true
 	}
 	for _, col := range c.Collections {
-		col.Type = types.claim(pascal(string(col.NSID)), string(col.NSID))
-		for _, suffix := range derivedSuffixes {
-			types[col.Type+suffix] = true
-		}
+		col.Type = types.claimAll(pascal(string(col.NSID)), string(col.NSID), derivedSuffixes)
 		col.Table = tables.claimIdentifier(snake(string(col.NSID)), string(col.NSID))
 	}
 	for _, ref := range sortedKeys(c.data) {
@@ -70,8 +80,7 @@ func name(c *Catalog) {
 				obj.name = c.collectionOf(obj).Type + "Value"
 				continue
 			}
-			obj.name = types.claim(want, ref)
-			types[obj.name+"WhereInput"] = true
+			obj.name = types.claimAll(want, ref, derivedOfObjects)
 		}
 	}
 	n := inliner{types: types, seen: map[Type]bool{}}
@@ -115,8 +124,7 @@ func (n *inliner) visit(t Type, want, unionSuffix string) {
 	switch t := t.(type) {
 	case *Object:
 		if t.name == "" {
-			t.name = n.types.claim(want, want)
-			n.types[t.name+"WhereInput"] = true
+			t.name = n.types.claimAll(want, want, derivedOfObjects)
 			n.fields(t)
 		}
 	case *Union:
@@ -159,8 +167,62 @@ func (b *builder) name(path []string) string {
 	return want
 }
 
-// QueryField is the collection's field on Query.
+// QueryField is the collection's field on Query: the list of its records.
 func (c *Collection) QueryField() string { return lowerFirst(c.Type) }
+
+// ByURIField is the field on Query that gives one record of the collection.
+func (c *Collection) ByURIField() string { return c.QueryField() + "ByUri" }
+
+// ConnectionType is a page of the collection's records, as Relay has it.
+func (c *Collection) ConnectionType() string { return c.Type + "Connection" }
+
+// EdgeType is a record on a page, with its cursor.
+func (c *Collection) EdgeType() string { return c.Type + "Edge" }
+
+// WhereInput is the input that filters lists of the collection.
+func (c *Collection) WhereInput() string { return c.Type + "WhereInput" }
+
+// SortInput is the input that says one key to sort by and its direction.
+func (c *Collection) SortInput() string { return c.Type + "SortFieldInput" }
+
+// SortEnum is the enum of what lists of the collection can be sorted by.
+func (c *Collection) SortEnum() string { return c.Type + "SortField" }
+
+// WhereInput is the input that filters by what is in the object.
+func (t *Object) WhereInput() string { return t.name + "WhereInput" }
+
+// ListCondition is the input that filters by the elements of an array of the
+// objects.
+func (t *Object) ListCondition() string { return t.name + "ListCondition" }
+
+// WhereField is the field's name in where inputs.
+func (t *Object) WhereField(f *Field) string { return t.besides(f, whereWords) }
+
+// SortValue is the field's name in the sort enum.
+func (t *Object) SortValue(f *Field) string { return t.besides(f, sortWords) }
+
+// besides is the field's name where the words are taken, too.
+func (t *Object) besides(f *Field, words []string) string {
+	name := f.GraphQL
+	for slices.Contains(words, name) || name != f.GraphQL && t.hasGraphQL(name) {
+		name += "_"
+	}
+	return name
+}
+
+func (t *Object) hasGraphQL(name string) bool {
+	return slices.ContainsFunc(t.Fields, func(f *Field) bool { return f.GraphQL == name })
+}
+
+// ResolvedField is the field beside a link that leads to the record it points
+// at: `subjectResolved`.
+func (t *Object) ResolvedField(f *Field) string {
+	name := f.GraphQL + "Resolved"
+	for t.hasGraphQL(name) || t.record && slices.Contains(SystemFields, name) {
+		name += "_"
+	}
+	return name
+}
 
 // GraphQLName is the link's name in joins: `Subject` in `…ViaSubject`,
 // `ReplyParent` for `reply.parent.uri`.
@@ -168,7 +230,15 @@ func (l *Link) GraphQLName() string { return pascal(strings.Join(l.Property, "."
 
 // ViaField is the field by which a record that this collection links to lists
 // the records that link to it: `appBskyFeedLikeViaSubject`.
-func (c *Collection) ViaField(l *Link) string { return c.QueryField() + "Via" + l.GraphQLName() }
+func (c *Collection) ViaField(l *Link) string {
+	name := c.QueryField() + "Via" + l.GraphQLName()
+	for _, other := range c.Links {
+		if other != l && other.GraphQLName() == l.GraphQLName() { // `reply.parent` and `replyParent`
+			return name + "_" + shortHash(l.Path)
+		}
+	}
+	return name
+}
 
 // ByDIDField is the field that leads from any record to its author's record or
 // records in this collection: `appBskyActorProfileByDid`.
@@ -195,6 +265,27 @@ func (t taken) claim(want, id string) string {
 	t[want] = true
 	return want
 }
+
+// claimAll is claim for a name that others are derived from: it and they are free.
+func (t taken) claimAll(want, id string, suffixes []string) string {
+	free := !t[want]
+	for _, suffix := range suffixes {
+		free = free && !t[want+suffix]
+	}
+	if !free {
+		want += "_" + shortHash(id)
+	}
+	t[want] = true
+	for _, suffix := range suffixes {
+		t[want+suffix] = true
+	}
+	return want
+}
+
+// Unique takes the name wanted from those that are free, or with a hash of id
+// behind it. It is for names that several collections share a space of, such
+// as the joins of record types.
+func Unique(names map[string]bool, want, id string) string { return taken(names).claim(want, id) }
 
 // claimIdentifier is claim for Postgres, which cuts names at 63 bytes.
 func (t taken) claimIdentifier(want, id string) string {

@@ -14,6 +14,15 @@ import (
 // Repairs are for what JSON can say and jsonb cannot hold. They are rare, so
 // the way there is short (needsRepair) and the way back is plain.
 
+// The reasons of flags that a repair leaves behind.
+const (
+	repairedNUL    = "U+0000 stored as U+FFFD"
+	repairedNumber = "number is out of range; stored as text"
+	repairedText   = "text that is not Unicode, or a property twice; stored without"
+)
+
+var repairs = []string{repairedNUL, repairedNumber, repairedText}
+
 // needsRepair says whether record holds U+0000, half a surrogate pair or bytes
 // that are not UTF-8. It reads escapes exactly: `\\u0000` is text.
 func needsRepair(record []byte) bool {
@@ -71,7 +80,7 @@ func repair(record []byte) ([]byte, []Flag, error) {
 	if len(r.flags) == 0 {
 		// The decoder has mended surrogates, UTF-8 and double keys on its way, and
 		// does not say where.
-		r.flags = []Flag{{"", "text that is not Unicode, or a property twice; stored without"}}
+		r.flags = []Flag{{"", repairedText}}
 	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -91,7 +100,7 @@ func (r *repairer) value(v any, path string) any {
 		return r.text(v, path)
 	case json.Number:
 		if !storable(v.String()) {
-			r.flags = append(r.flags, Flag{path, "number is out of range; stored as text"})
+			r.flags = append(r.flags, Flag{path, repairedNumber})
 			return v.String()
 		}
 	case []any:
@@ -117,7 +126,7 @@ func (r *repairer) text(s, path string) string {
 	if !strings.Contains(s, "\x00") {
 		return s
 	}
-	r.flags = append(r.flags, Flag{path, "U+0000 stored as U+FFFD"})
+	r.flags = append(r.flags, Flag{path, repairedNUL})
 	return strings.ReplaceAll(s, "\x00", "\uFFFD")
 }
 

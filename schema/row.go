@@ -35,6 +35,10 @@ type Flag struct {
 	Reason string
 }
 
+// Repair says whether the flag is about what Postgres cannot hold, which the
+// stored record no longer shows.
+func (f Flag) Repair() bool { return slices.Contains(repairs, f.Reason) }
+
 // Edge is one link of a record.
 type Edge struct {
 	Path   string // `facets[].features[app.bsky.richtext.facet#mention].did`
@@ -104,10 +108,16 @@ func (row *Row) columns(c *Collection, v *fastjson.Value) {
 			continue
 		}
 		value := col.Type.Value(found)
-		if s, ok := value.(string); ok && col.Link != nil && len(s) > MaxLinkBytes {
-			row.Flags = append(row.Flags, Flag{strings.Join(col.Path, "."),
-				fmt.Sprintf("link of %d bytes is over the %d that are indexed", len(s), MaxLinkBytes)})
-			value = nil
+		if s, ok := value.(string); ok && col.Link != nil {
+			// A link column holds links and nothing else, so that what counts by the
+			// column and what counts by the links is the same.
+			if len(s) > MaxLinkBytes {
+				row.Flags = append(row.Flags, Flag{strings.Join(col.Path, "."),
+					fmt.Sprintf("link of %d bytes is over the %d that are indexed", len(s), MaxLinkBytes)})
+			}
+			if !row.linksFrom(col.Link.Path) {
+				value = nil
+			}
 		}
 		row.Values[i] = value
 		if at, ok := value.(time.Time); ok && col == c.SortColumn {
@@ -117,6 +127,10 @@ func (row *Row) columns(c *Collection, v *fastjson.Value) {
 	for i := range row.Links {
 		row.Links[i].Column = c.linkColumn(row.Links[i].Path)
 	}
+}
+
+func (row *Row) linksFrom(path string) bool {
+	return slices.ContainsFunc(row.Links, func(e Edge) bool { return e.Path == path })
 }
 
 func (c *Collection) linkColumn(path string) int {

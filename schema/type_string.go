@@ -18,6 +18,7 @@ type String struct {
 	MinLength, MaxLength       *int // UTF-8 bytes
 	MinGraphemes, MaxGraphemes *int
 	Enum                       []string
+	KnownValues                []string // suggestions; others are as valid
 	Const                      *string
 }
 

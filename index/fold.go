@@ -1,0 +1,671 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/atview/atview/ingest/stream"
+	"github.com/atview/atview/queries"
+	"github.com/atview/atview/schema"
+)
+
+var (
+	// errFenced says that another worker has moved the partition's position.
+	errFenced = errors.New("partition was moved by another worker")
+	// errInvariant says that the tables are not what the fold left there.
+	errInvariant = errors.New("tables disagree with themselves")
+)
+
+// folder writes batches. It holds no state but the SQL of the collections, and
+// is safe for concurrent use.
+type folder struct {
+	q      *queries.Queries
+	tables []*table
+	byNSID map[string]*table
+}
+
+// table is a collection with its SQL.
+type table struct {
+	*schema.Collection
+	sql tableSQL
+}
+
+func newFolder(cat *schema.Catalog) *folder {
+	f := &folder{q: queries.New(), byNSID: map[string]*table{}}
+	for _, c := range cat.Collections {
+		t := &table{c, newTableSQL(c)}
+		f.tables = append(f.tables, t)
+		f.byNSID[string(c.NSID)] = t
+	}
+	return f
+}
+
+// linkColumn finds the column that holds links of a path; nil for links that
+// are rows of atview.link.
+func (f *folder) linkColumn(collection, path string) (*table, *schema.Link) {
+	t := f.byNSID[collection]
+	if t == nil {
+		return nil, nil
+	}
+	for _, l := range t.Links {
+		if l.Path == path {
+			return t, l
+		}
+	}
+	return t, nil
+}
+
+// Folded counts what a batch came to.
+type Folded struct {
+	Events int
+	// Put and Deleted are changes of records; Ignored were older than what the
+	// tables had.
+	Put, Deleted, Ignored int
+	Flagged               int
+	DeadLetters           int
+}
+
+func (n *Folded) add(m Folded) {
+	n.Events += m.Events
+	n.Put += m.Put
+	n.Deleted += m.Deleted
+	n.Ignored += m.Ignored
+	n.Flagged += m.Flagged
+	n.DeadLetters += m.DeadLetters
+}
+
+// fold writes a batch and moves the partition from position was to the batch's
+// end, in tx. The caller commits.
+func (f *folder) fold(ctx context.Context, tx pgx.Tx, partition int, was uint64, b batch) (Folded, error) {
+	done := Folded{Events: b.events, DeadLetters: len(b.dead)}
+	moved, err := f.q.MovePosition(ctx, tx, queries.MovePositionParams{
+		Partition: int32(partition), Was: int64(was), Seq: int64(b.last), MessageAt: timestamp(b.lastAt),
+	})
+	if err != nil {
+		return done, fmt.Errorf("move position: %w", err)
+	}
+	if moved == 0 {
+		return done, errFenced
+	}
+	t := newTally()
+	for i := range b.segments {
+		n, err := f.segment(ctx, tx, t, &b.segments[i])
+		if err != nil {
+			return done, err
+		}
+		done.add(n)
+	}
+	if err := f.writeCounts(ctx, tx, t); err != nil {
+		return done, err
+	}
+	if err := f.putDeadLetters(ctx, tx, b.dead); err != nil {
+		return done, err
+	}
+	return done, f.putResyncs(ctx, tx, b.resyncs)
+}
+
+func (f *folder) segment(ctx context.Context, tx pgx.Tx, t *tally, s *segment) (Folded, error) {
+	var done Folded
+	dids := map[string]bool{}
+	for _, changes := range s.changes {
+		for k := range changes {
+			dids[k.did] = true
+		}
+	}
+	for _, ev := range s.accounts {
+		dids[string(ev.DID)] = true
+	}
+	if len(dids) == 0 {
+		return done, nil
+	}
+	actors, err := f.actors(ctx, tx, sortedKeys(dids))
+	if err != nil {
+		return done, fmt.Errorf("read actors: %w", err)
+	}
+	accounts := s.accounts
+	if s.deletion {
+		accounts = accounts[:len(accounts)-1]
+	}
+	for _, ev := range accounts {
+		actors[string(ev.DID)].apply(ev)
+	}
+	if err := f.showAndHide(ctx, tx, t, actors); err != nil {
+		return done, err
+	}
+	for _, tab := range f.tables {
+		if changes := s.changes[tab.Collection]; len(changes) > 0 {
+			n, err := f.apply(ctx, tx, t, tab, changes, actors)
+			if err != nil {
+				return done, fmt.Errorf("fold %s: %w", tab.NSID, err)
+			}
+			done.add(n)
+		}
+	}
+	if s.deletion {
+		ev := s.accounts[len(s.accounts)-1]
+		if err := f.deleteAccount(ctx, tx, t, actors[string(ev.DID)], ev); err != nil {
+			return done, fmt.Errorf("delete account %s: %w", ev.DID, err)
+		}
+	}
+	if err := f.putActors(ctx, tx, actors); err != nil {
+		return done, fmt.Errorf("write actors: %w", err)
+	}
+	return done, nil
+}
+
+// existing is what the table has of a record that is about to change.
+type existing struct {
+	rev     string
+	hidden  bool
+	flagged bool
+	links   []target
+}
+
+// apply writes the changes that are newer than what the table and the
+// tombstones have.
+func (f *folder) apply(ctx context.Context, tx pgx.Tx, t *tally, tab *table, changes map[key]change, actors map[string]*actor) (Folded, error) {
+	var done Folded
+	keys := sortedKeysOf(changes)
+	tombs, err := f.tombstones(ctx, tx, tab, keys)
+	if err != nil {
+		return done, err
+	}
+	have, err := f.existing(ctx, tx, tab, keys)
+	if err != nil {
+		return done, err
+	}
+	win := keys[:0:0]
+	for _, k := range keys {
+		rev := string(changes[k].rev)
+		old := have[k]
+		if rev <= string(actors[k.did].purgedRev) || rev <= tombs[k] || old != nil && rev <= old.rev {
+			done.Ignored++
+			continue
+		}
+		win = append(win, k)
+	}
+	hidden := func(did string) bool { return !actors[did].visible() }
+	n, err := f.write(ctx, tx, t, tab, win, changes, have, hidden, tab.sql.upsert)
+	if err != nil {
+		return done, err
+	}
+	n.Ignored = done.Ignored
+	return n, f.moveTombstones(ctx, tx, tab, win, changes, tombs)
+}
+
+// write puts and removes rows with their links and flags. have is what the table
+// holds of them.
+func (f *folder) write(ctx context.Context, tx pgx.Tx, t *tally, tab *table, keys []key, changes map[key]change,
+	have map[key]*existing, hidden func(did string) bool, upsert string) (Folded, error) {
+	var done Folded
+	if len(keys) == 0 {
+		return done, nil
+	}
+	if err := f.genericLinks(ctx, tx, tab, have); err != nil {
+		return done, err
+	}
+	var puts, gone []key
+	for _, k := range keys {
+		ch, old := changes[k], have[k]
+		var was, is []target
+		if old != nil && !old.hidden {
+			was = old.links
+		}
+		if ch.gone {
+			if old != nil {
+				gone = append(gone, k)
+			}
+		} else {
+			puts = append(puts, k)
+			if !hidden(k.did) {
+				is = targetsOf(tab.Collection, &ch.row)
+			}
+			if len(ch.row.Flags) > 0 {
+				done.Flagged++
+			}
+		}
+		t.change(k.did, was, is)
+	}
+	// The tally of these rows is settled before they change, and at once: two
+	// tables of one batch never share a linker, since a path has its collection.
+	if err := f.settle(ctx, tx, t); err != nil {
+		return done, err
+	}
+	clear(t.linkers)
+	if err := f.dropSideRows(ctx, tx, tab, keys, have); err != nil {
+		return done, err
+	}
+	if err := f.remove(ctx, tx, tab, gone); err != nil {
+		return done, err
+	}
+	if err := f.put(ctx, tx, tab, puts, changes, hidden, upsert); err != nil {
+		return done, err
+	}
+	done.Put, done.Deleted = len(puts), len(gone)
+	return done, nil
+}
+
+func (f *folder) tombstones(ctx context.Context, tx pgx.Tx, tab *table, keys []key) (map[key]string, error) {
+	collections, rkeys, dids := columnsOf(tab, keys)
+	rows, err := f.q.Tombstones(ctx, tx, queries.TombstonesParams{Collections: collections, Rkeys: rkeys, Dids: dids})
+	if err != nil {
+		return nil, fmt.Errorf("read tombstones: %w", err)
+	}
+	out := make(map[key]string, len(rows))
+	for _, r := range rows {
+		out[key{r.Rkey, r.Did}] = r.Rev
+	}
+	return out, nil
+}
+
+func (f *folder) existing(ctx context.Context, tx pgx.Tx, tab *table, keys []key) (map[key]*existing, error) {
+	_, rkeys, dids := columnsOf(tab, keys)
+	rows, err := tx.Query(ctx, tab.sql.existing, rkeys, dids)
+	if err != nil {
+		return nil, fmt.Errorf("read rows: %w", err)
+	}
+	defer rows.Close()
+	out := map[key]*existing{}
+	links := make([]*string, len(tab.Links))
+	var i int64
+	for rows.Next() {
+		e := &existing{}
+		into := []any{&i, &e.rev, &e.hidden, &e.flagged}
+		for n := range links {
+			into = append(into, &links[n])
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, fmt.Errorf("read rows: %w", err)
+		}
+		for n, l := range tab.Links {
+			if links[n] != nil {
+				e.links = append(e.links, target{*links[n], string(tab.NSID), l.Path})
+			}
+		}
+		out[keys[i-1]] = e
+	}
+	return out, rows.Err()
+}
+
+// genericLinks adds to existing rows the links that have no column.
+func (f *folder) genericLinks(ctx context.Context, tx pgx.Tx, tab *table, have map[key]*existing) error {
+	if len(have) == 0 {
+		return nil
+	}
+	collections, rkeys, dids := columnsOf(tab, sortedKeysOf(have))
+	rows, err := f.q.LinksOf(ctx, tx, queries.LinksOfParams{Collections: collections, Rkeys: rkeys, Dids: dids})
+	if err != nil {
+		return fmt.Errorf("read links: %w", err)
+	}
+	for _, r := range rows {
+		e := have[key{r.Rkey, r.Did}]
+		e.links = append(e.links, target{r.Target, r.Collection, r.Path})
+	}
+	return nil
+}
+
+// dropSideRows removes the links and flags of rows that are about to be replaced
+// or removed.
+func (f *folder) dropSideRows(ctx context.Context, tx pgx.Tx, tab *table, keys []key, have map[key]*existing) error {
+	var linked, flagged []key
+	for _, k := range keys {
+		old := have[k]
+		if old == nil {
+			continue
+		}
+		if slices.ContainsFunc(old.links, func(l target) bool { _, col := f.linkColumn(l.collection, l.path); return col == nil }) {
+			linked = append(linked, k)
+		}
+		if old.flagged {
+			flagged = append(flagged, k)
+		}
+	}
+	if len(linked) > 0 {
+		collections, rkeys, dids := columnsOf(tab, linked)
+		if err := f.q.DropLinks(ctx, tx, queries.DropLinksParams{Collections: collections, Rkeys: rkeys, Dids: dids}); err != nil {
+			return fmt.Errorf("drop links: %w", err)
+		}
+	}
+	if len(flagged) > 0 {
+		collections, rkeys, dids := columnsOf(tab, flagged)
+		if err := f.q.DropFlags(ctx, tx, queries.DropFlagsParams{Collections: collections, Rkeys: rkeys, Dids: dids}); err != nil {
+			return fmt.Errorf("drop flags: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f *folder) remove(ctx context.Context, tx pgx.Tx, tab *table, keys []key) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	_, rkeys, dids := columnsOf(tab, keys)
+	tag, err := tx.Exec(ctx, tab.sql.remove, rkeys, dids)
+	if err != nil {
+		return fmt.Errorf("delete rows: %w", err)
+	}
+	return mustAffect(tag.RowsAffected(), len(keys), "deleted")
+}
+
+func (f *folder) put(ctx context.Context, tx pgx.Tx, tab *table, keys []key, changes map[key]change, hidden func(string) bool, upsert string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	rows := make([]change, len(keys))
+	for i, k := range keys {
+		rows[i] = changes[k]
+	}
+	tag, err := tx.Exec(ctx, upsert, upsertArgs(tab.Collection, keys, rows, hidden)...)
+	if err != nil {
+		return fmt.Errorf("write rows: %w", err)
+	}
+	if err := mustAffect(tag.RowsAffected(), len(keys), "written"); err != nil {
+		return err
+	}
+	var links queries.PutLinksParams
+	var flags queries.PutFlagsParams
+	for i, k := range keys {
+		for _, l := range rows[i].row.Links {
+			if l.Column >= 0 {
+				continue
+			}
+			links.Targets = append(links.Targets, l.Target)
+			links.Collections = append(links.Collections, string(tab.NSID))
+			links.Paths = append(links.Paths, l.Path)
+			links.Dids = append(links.Dids, k.did)
+			links.Rkeys = append(links.Rkeys, k.rkey)
+			links.SortAts = append(links.SortAts, timestamp(sortTime(&rows[i])))
+			links.Hiddens = append(links.Hiddens, hidden(k.did))
+		}
+		for n, flag := range rows[i].row.Flags {
+			flags.Collections = append(flags.Collections, string(tab.NSID))
+			flags.Rkeys = append(flags.Rkeys, k.rkey)
+			flags.Dids = append(flags.Dids, k.did)
+			flags.Ordinals = append(flags.Ordinals, int16(n))
+			flags.Paths = append(flags.Paths, storableText(flag.Path))
+			flags.Reasons = append(flags.Reasons, storableText(flag.Reason))
+		}
+	}
+	if len(links.Targets) > 0 {
+		if err := f.q.PutLinks(ctx, tx, links); err != nil {
+			return fmt.Errorf("write links: %w", err)
+		}
+	}
+	if len(flags.Paths) > 0 {
+		if err := f.q.PutFlags(ctx, tx, flags); err != nil {
+			return fmt.Errorf("write flags: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f *folder) moveTombstones(ctx context.Context, tx pgx.Tx, tab *table, keys []key, changes map[key]change, tombs map[key]string) error {
+	var put, drop []key
+	var revs []string
+	for _, k := range keys {
+		if ch := changes[k]; ch.gone {
+			put = append(put, k)
+			revs = append(revs, string(ch.rev))
+		} else if tombs[k] != "" {
+			drop = append(drop, k)
+		}
+	}
+	if len(put) > 0 {
+		collections, rkeys, dids := columnsOf(tab, put)
+		if err := f.q.PutTombstones(ctx, tx, queries.PutTombstonesParams{Collections: collections, Rkeys: rkeys, Dids: dids, Revs: revs}); err != nil {
+			return fmt.Errorf("write tombstones: %w", err)
+		}
+	}
+	if len(drop) > 0 {
+		collections, rkeys, dids := columnsOf(tab, drop)
+		if err := f.q.DropTombstones(ctx, tx, queries.DropTombstonesParams{Collections: collections, Rkeys: rkeys, Dids: dids}); err != nil {
+			return fmt.Errorf("drop tombstones: %w", err)
+		}
+	}
+	return nil
+}
+
+// showAndHide flips the rows of accounts whose visibility has changed.
+func (f *folder) showAndHide(ctx context.Context, tx pgx.Tx, t *tally, actors map[string]*actor) error {
+	var show, hide []string
+	for _, did := range sortedKeys(actors) {
+		switch a := actors[did]; {
+		case a.visible() && !a.wasVisible:
+			show = append(show, did)
+		case !a.visible() && a.wasVisible:
+			hide = append(hide, did)
+		}
+	}
+	if err := f.flip(ctx, tx, t, show, false); err != nil {
+		return fmt.Errorf("show accounts: %w", err)
+	}
+	if err := f.flip(ctx, tx, t, hide, true); err != nil {
+		return fmt.Errorf("hide accounts: %w", err)
+	}
+	return nil
+}
+
+func (f *folder) flip(ctx context.Context, tx pgx.Tx, t *tally, dids []string, hide bool) error {
+	if len(dids) == 0 {
+		return nil
+	}
+	sign := int64(1)
+	if hide {
+		sign = -1
+	}
+	// One round trip for all tables: there may be hundreds, and an account has
+	// rows in a few.
+	var b pgx.Batch
+	for _, tab := range f.tables {
+		for i, l := range tab.Links {
+			b.Queue(tab.sql.sums[i], dids, !hide).Query(func(rows pgx.Rows) error {
+				return sumRows(rows, func(to string, records int64) {
+					t.account(target{to, string(tab.NSID), l.Path}, sign*records)
+				})
+			})
+		}
+		b.Queue(tab.sql.hide, dids, hide)
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return err
+	}
+	sums, err := f.q.LinkSums(ctx, tx, queries.LinkSumsParams{Dids: dids, Hidden: !hide})
+	if err != nil {
+		return err
+	}
+	for _, s := range sums {
+		t.account(target{s.Target, s.Collection, s.Path}, sign*s.Records)
+	}
+	return f.q.HideLinks(ctx, tx, queries.HideLinksParams{Dids: dids, Hidden: hide})
+}
+
+func sumRows(rows pgx.Rows, visit func(target string, records int64)) error {
+	var to, did string
+	var records int64
+	_, err := pgx.ForEachRow(rows, []any{&to, &did, &records}, func() error {
+		visit(to, records)
+		return nil
+	})
+	return err
+}
+
+// deleteAccount removes what an account had before it was deleted.
+//
+// A deletion that is news takes all rows that are there: by the order of the
+// log they came before it, whatever a PDS's clock wrote into their revs. One
+// that is older than the account state we know takes what is older than itself.
+func (f *folder) deleteAccount(ctx context.Context, tx pgx.Tx, t *tally, a *actor, ev stream.Event) error {
+	did := string(ev.DID)
+	at := stampOf(ev, ev.Account.Time, ev.Account.Seq)
+	floor := deletionRev(ev)
+	purge := floor
+	if at.after(a.account) {
+		hiding := a.visible()
+		a.account, a.status, a.changed = at, statusDeleted, true
+		purge = lastRev
+		if hiding {
+			if err := f.flip(ctx, tx, t, []string{did}, true); err != nil {
+				return err
+			}
+		}
+	}
+	highest, err := f.purge(ctx, tx, t, did, purge)
+	if err != nil {
+		return err
+	}
+	if floor = max(floor, highest); floor > a.purgedRev {
+		a.purgedRev, a.changed = floor, true
+	}
+	return f.q.DropTombstonesOf(ctx, tx, queries.DropTombstonesOfParams{Dids: []string{did}, Revs: []string{string(a.purgedRev)}})
+}
+
+// lastRev is above every rev.
+const lastRev syntax.TID = "zzzzzzzzzzzzz"
+
+// purge removes the rows of an account up to a rev and returns the highest rev
+// among them.
+func (f *folder) purge(ctx context.Context, tx pgx.Tx, t *tally, did string, upTo syntax.TID) (highest syntax.TID, err error) {
+	dids, revs := []string{did}, []string{string(upTo)}
+	for _, tab := range f.tables {
+		keys := map[key]change{}
+		// What is still visible goes through the tally record by record: it stands
+		// beside records that stay.
+		rows, err := tx.Query(ctx, fmt.Sprintf("select rkey, rev from %s where did = $1 and rev <= $2 and not hidden", TableName(tab.Collection)), did, string(upTo))
+		if err != nil {
+			return "", err
+		}
+		var rkey, rev string
+		if _, err := pgx.ForEachRow(rows, []any{&rkey, &rev}, func() error {
+			keys[key{rkey, did}] = change{gone: true}
+			highest = max(highest, syntax.TID(rev))
+			return nil
+		}); err != nil {
+			return "", err
+		}
+		if len(keys) > 0 {
+			have, err := f.existing(ctx, tx, tab, sortedKeysOf(keys))
+			if err != nil {
+				return "", err
+			}
+			if _, err := f.write(ctx, tx, t, tab, sortedKeysOf(keys), keys, have, nil, ""); err != nil {
+				return "", err
+			}
+		}
+		// What is hidden is in no count.
+		gone, err := tx.Query(ctx, tab.sql.purge, dids, revs)
+		if err != nil {
+			return "", err
+		}
+		var collections, rkeys, theirs []string
+		if _, err := pgx.ForEachRow(gone, []any{&did, &rkey, &rev}, func() error {
+			collections, rkeys, theirs = append(collections, string(tab.NSID)), append(rkeys, rkey), append(theirs, did)
+			highest = max(highest, syntax.TID(rev))
+			return nil
+		}); err != nil {
+			return "", err
+		}
+		if len(rkeys) > 0 {
+			if err := f.q.DropLinks(ctx, tx, queries.DropLinksParams{Collections: collections, Rkeys: rkeys, Dids: theirs}); err != nil {
+				return "", err
+			}
+			if err := f.q.DropFlags(ctx, tx, queries.DropFlagsParams{Collections: collections, Rkeys: rkeys, Dids: theirs}); err != nil {
+				return "", err
+			}
+		}
+	}
+	return highest, nil
+}
+
+func (f *folder) putDeadLetters(ctx context.Context, tx pgx.Tx, dead []deadLetter) error {
+	if len(dead) == 0 {
+		return nil
+	}
+	var p queries.PutDeadLettersParams
+	for _, d := range dead {
+		p.Digests = append(p.Digests, d.digest())
+		p.Ats = append(p.Ats, timestamp(d.at))
+		p.Sources = append(p.Sources, storableText(d.source))
+		p.Reasons = append(p.Reasons, storableText(d.reason))
+		p.Bytes = append(p.Bytes, d.bytes)
+		p.FullSizes = append(p.FullSizes, int64(d.full))
+	}
+	if err := f.q.PutDeadLetters(ctx, tx, p); err != nil {
+		return fmt.Errorf("write dead letters: %w", err)
+	}
+	return nil
+}
+
+func (f *folder) putResyncs(ctx context.Context, tx pgx.Tx, resyncs []resync) error {
+	if len(resyncs) == 0 {
+		return nil
+	}
+	newest := map[string]resync{}
+	for _, r := range resyncs {
+		if held, ok := newest[string(r.did)]; !ok || r.rev > held.rev {
+			newest[string(r.did)] = r
+		}
+	}
+	var p queries.PutResyncsParams
+	for _, did := range sortedKeys(newest) {
+		r := newest[did]
+		p.Dids = append(p.Dids, did)
+		p.Revs = append(p.Revs, string(r.rev))
+		p.RequestedAts = append(p.RequestedAts, timestamp(r.at))
+	}
+	if err := f.q.PutResyncs(ctx, tx, p); err != nil {
+		return fmt.Errorf("write resyncs: %w", err)
+	}
+	return nil
+}
+
+func mustAffect(got int64, want int, what string) error {
+	if int(got) != want {
+		return fmt.Errorf("%w: %d rows %s, %d expected", errInvariant, got, what, want)
+	}
+	return nil
+}
+
+func columnsOf(tab *table, keys []key) (collections, rkeys, dids []string) {
+	for _, k := range keys {
+		collections = append(collections, string(tab.NSID))
+		rkeys = append(rkeys, k.rkey)
+		dids = append(dids, k.did)
+	}
+	return collections, rkeys, dids
+}
+
+// storableText is s as Postgres takes it.
+func storableText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func timestamp(t time.Time) pgtype.Timestamptz {
+	return pgtype.Timestamptz{Time: t, Valid: !t.IsZero()}
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// sortedKeysOf orders keys as the primary key does, so that rows go into the
+// index side by side.
+func sortedKeysOf[V any](m map[key]V) []key {
+	return slices.SortedFunc(maps.Keys(m), func(a, b key) int {
+		return cmp.Or(strings.Compare(a.rkey, b.rkey), strings.Compare(a.did, b.did))
+	})
+}

@@ -1,0 +1,102 @@
+package index
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/atview/atview/schema"
+)
+
+// upsertArgs turns rows into the arrays that upsertSQL takes, one per column.
+func upsertArgs(c *schema.Collection, keys []key, changes []change, hidden func(did string) bool) []any {
+	n := len(keys)
+	rkeys, dids := make([]string, n), make([]string, n)
+	cids := make([]*string, n)
+	revs, records := make([]string, n), make([]string, n)
+	indexedAt, sortAt := make([]time.Time, n), make([]time.Time, n)
+	flagged, hiddens := make([]bool, n), make([]bool, n)
+	for i, k := range keys {
+		ch := &changes[i]
+		rkeys[i], dids[i] = k.rkey, k.did
+		if ch.cid != "" {
+			cids[i] = &ch.cid
+		}
+		revs[i], records[i] = string(ch.rev), string(ch.row.Record)
+		indexedAt[i], sortAt[i] = ch.at, sortTime(ch)
+		flagged[i], hiddens[i] = len(ch.row.Flags) > 0, hidden(k.did)
+	}
+	args := []any{rkeys, dids, cids, revs, indexedAt, sortAt, flagged, hiddens, records}
+	for i, col := range c.Columns {
+		args = append(args, columnArray(col.SQL(), i, changes))
+	}
+	return args
+}
+
+// sortTime is the earlier of what the record claims and when it was seen: a
+// record dated in the future does not stay on top of every list.
+func sortTime(ch *change) time.Time {
+	if claimed := ch.row.SortAt; !claimed.IsZero() && claimed.Before(ch.at) {
+		return claimed
+	}
+	return ch.at
+}
+
+func columnArray(sql string, column int, changes []change) any {
+	switch sql {
+	case "boolean":
+		return pointers[bool](column, changes)
+	case "bigint":
+		return pointers[int64](column, changes)
+	case "timestamptz":
+		return pointers[time.Time](column, changes)
+	case "text":
+		return pointers[string](column, changes)
+	}
+	// An array: as the text of one, see upsertColumns.
+	out := make([]*string, len(changes))
+	for i := range changes {
+		if v := changes[i].row.Values[column]; v != nil {
+			text := arrayLiteral(v)
+			out[i] = &text
+		}
+	}
+	return out
+}
+
+func pointers[T any](column int, changes []change) []*T {
+	out := make([]*T, len(changes))
+	for i := range changes {
+		if v, ok := changes[i].row.Values[column].(T); ok {
+			out[i] = &v
+		}
+	}
+	return out
+}
+
+// arrayLiteral is the text form of a Postgres array; see
+// https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO.
+func arrayLiteral(v any) string {
+	var items []string
+	switch v := v.(type) {
+	case []string:
+		for _, s := range v {
+			items = append(items, `"`+arrayEscapes.Replace(s)+`"`)
+		}
+	case []int64:
+		for _, n := range v {
+			items = append(items, strconv.FormatInt(n, 10))
+		}
+	case []bool:
+		for _, b := range v {
+			items = append(items, strconv.FormatBool(b))
+		}
+	case []time.Time:
+		for _, t := range v {
+			items = append(items, `"`+t.UTC().Format("2006-01-02T15:04:05.999999Z07:00")+`"`)
+		}
+	}
+	return "{" + strings.Join(items, ",") + "}"
+}
+
+var arrayEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
