@@ -110,11 +110,7 @@ func (i tableIndex) create(c *schema.Collection, concurrently bool) string {
 }
 
 func comments(c *schema.Collection) []string {
-	text := c.NSID.String()
-	if c.Description != "" {
-		text += ": " + c.Description
-	}
-	out := []string{fmt.Sprintf("comment on table %s is %s", TableName(c), quoteLiteral(text))}
+	out := []string{commentTable(c)}
 	for _, s := range systemColumns {
 		out = append(out, commentColumn(c, s.name, s.comment))
 	}
@@ -122,6 +118,17 @@ func comments(c *schema.Collection) []string {
 		out = append(out, commentColumn(c, col.Name, columnComment(col)))
 	}
 	return append(out, commentColumn(c, "record", recordComment))
+}
+
+func commentTable(c *schema.Collection) string {
+	return fmt.Sprintf("comment on table %s is %s", TableName(c), quoteLiteral(tableComment(c)))
+}
+
+func tableComment(c *schema.Collection) string {
+	if c.Description == "" {
+		return string(c.NSID)
+	}
+	return string(c.NSID) + ": " + c.Description
 }
 
 // columnComment says what the column holds: the property, and the lexicon's own

@@ -519,7 +519,12 @@ func (f *folder) deleteAccount(ctx context.Context, tx pgx.Tx, t *tally, a *acto
 			}
 		}
 	}
-	highest, err := f.purge(ctx, tx, t, did, purge)
+	if purge != lastRev {
+		if err := f.removeVisible(ctx, tx, t, did, purge); err != nil {
+			return err
+		}
+	}
+	highest, err := f.purgeHidden(ctx, tx, did, purge)
 	if err != nil {
 		return err
 	}
@@ -532,58 +537,63 @@ func (f *folder) deleteAccount(ctx context.Context, tx pgx.Tx, t *tally, a *acto
 // lastRev is above every rev.
 const lastRev syntax.TID = "zzzzzzzzzzzzz"
 
-// purge removes the rows of an account up to a rev and returns the highest rev
-// among them.
-func (f *folder) purge(ctx context.Context, tx pgx.Tx, t *tally, did string, upTo syntax.TID) (highest syntax.TID, err error) {
-	dids, revs := []string{did}, []string{string(upTo)}
+// removeVisible removes an account's visible rows up to a rev, one by one: they
+// stand in counts beside rows that stay.
+func (f *folder) removeVisible(ctx context.Context, tx pgx.Tx, t *tally, did string, upTo syntax.TID) error {
 	for _, tab := range f.tables {
-		keys := map[key]change{}
-		// What is still visible goes through the tally record by record: it stands
-		// beside records that stay.
-		rows, err := tx.Query(ctx, fmt.Sprintf("select rkey, rev from %s where did = $1 and rev <= $2 and not hidden", TableName(tab.Collection)), did, string(upTo))
+		rows, err := tx.Query(ctx, tab.sql.visible, did, string(upTo))
 		if err != nil {
-			return "", err
+			return err
 		}
+		changes := map[key]change{}
 		var rkey, rev string
 		if _, err := pgx.ForEachRow(rows, []any{&rkey, &rev}, func() error {
-			keys[key{rkey, did}] = change{gone: true}
-			highest = max(highest, syntax.TID(rev))
+			changes[key{rkey, did}] = change{gone: true}
 			return nil
 		}); err != nil {
-			return "", err
+			return err
 		}
-		if len(keys) > 0 {
-			have, err := f.existing(ctx, tx, tab, sortedKeysOf(keys))
-			if err != nil {
-				return "", err
-			}
-			if _, err := f.write(ctx, tx, t, tab, sortedKeysOf(keys), keys, have, nil, ""); err != nil {
-				return "", err
-			}
+		if len(changes) == 0 {
+			continue
 		}
-		// What is hidden is in no count.
-		gone, err := tx.Query(ctx, tab.sql.purge, dids, revs)
+		keys := sortedKeysOf(changes)
+		have, err := f.existing(ctx, tx, tab, keys)
 		if err != nil {
-			return "", err
+			return err
 		}
-		var collections, rkeys, theirs []string
-		if _, err := pgx.ForEachRow(gone, []any{&did, &rkey, &rev}, func() error {
-			collections, rkeys, theirs = append(collections, string(tab.NSID)), append(rkeys, rkey), append(theirs, did)
-			highest = max(highest, syntax.TID(rev))
-			return nil
-		}); err != nil {
-			return "", err
-		}
-		if len(rkeys) > 0 {
-			if err := f.q.DropLinks(ctx, tx, queries.DropLinksParams{Collections: collections, Rkeys: rkeys, Dids: theirs}); err != nil {
-				return "", err
-			}
-			if err := f.q.DropFlags(ctx, tx, queries.DropFlagsParams{Collections: collections, Rkeys: rkeys, Dids: theirs}); err != nil {
-				return "", err
-			}
+		if _, err := f.write(ctx, tx, t, tab, keys, changes, have, nil, ""); err != nil {
+			return err
 		}
 	}
-	return highest, nil
+	return nil
+}
+
+// purgeHidden removes an account's rows up to a rev, none of which is in a
+// count, and returns the highest rev among them.
+func (f *folder) purgeHidden(ctx context.Context, tx pgx.Tx, did string, upTo syntax.TID) (highest syntax.TID, err error) {
+	var collections, rkeys, dids []string
+	var b pgx.Batch
+	for _, tab := range f.tables {
+		b.Queue(tab.sql.purge, did, string(upTo)).Query(func(rows pgx.Rows) error {
+			var rkey, rev string
+			_, err := pgx.ForEachRow(rows, []any{&rkey, &rev}, func() error {
+				collections, rkeys, dids = append(collections, string(tab.NSID)), append(rkeys, rkey), append(dids, did)
+				highest = max(highest, syntax.TID(rev))
+				return nil
+			})
+			return err
+		})
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return "", err
+	}
+	if len(rkeys) == 0 {
+		return "", nil
+	}
+	if err := f.q.DropLinks(ctx, tx, queries.DropLinksParams{Collections: collections, Rkeys: rkeys, Dids: dids}); err != nil {
+		return "", err
+	}
+	return highest, f.q.DropFlags(ctx, tx, queries.DropFlagsParams{Collections: collections, Rkeys: rkeys, Dids: dids})
 }
 
 func (f *folder) putDeadLetters(ctx context.Context, tx pgx.Tx, dead []deadLetter) error {

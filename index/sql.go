@@ -18,10 +18,10 @@ type tableSQL struct {
 	force    string   // the same, for rows of the stored rev
 	remove   string   // $1 rkeys, $2 dids
 	hide     string   // $1 dids, $2 hidden
-	purge    string   // $1 dids, $2 revs → did, rkey, rev
+	visible  string   // $1 did, $2 rev → rkey, rev
+	purge    string   // $1 did, $2 rev → rkey, rev
 	linkers  []string // per link: $1 targets, $2 dids, $3 bound → i, records
 	sums     []string // per link: $1 dids, $2 hidden → target, did, records
-	purgeSum []string // per link: $1 dids, $2 revs → target, did, records
 }
 
 func newTableSQL(c *schema.Collection) tableSQL {
@@ -32,9 +32,9 @@ func newTableSQL(c *schema.Collection) tableSQL {
 		force:    upsertSQL(c, "<="),
 		remove: fmt.Sprintf("delete from %s t using (select unnest($1::text[]) as rkey, unnest($2::text[]) as did) k"+
 			" where (t.rkey, t.did) = (k.rkey, k.did)", table),
-		hide: fmt.Sprintf("update %s set hidden = $2 where did = any($1::text[]) and hidden <> $2", table),
-		purge: fmt.Sprintf("delete from %s t using (select unnest($1::text[]) as did, unnest($2::text[]) as rev) k"+
-			" where t.did = k.did and t.rev <= k.rev returning t.did, t.rkey, t.rev", table),
+		hide:    fmt.Sprintf("update %s set hidden = $2 where did = any($1::text[]) and hidden <> $2", table),
+		visible: fmt.Sprintf("select rkey, rev from %s where did = $1 and rev <= $2 and not hidden", table),
+		purge:   fmt.Sprintf("delete from %s where did = $1 and rev <= $2 returning rkey, rev", table),
 	}
 	for _, l := range c.Links {
 		col := schema.Quote(l.Column.Name)
@@ -43,9 +43,6 @@ func newTableSQL(c *schema.Collection) tableSQL {
 			" from (select generate_subscripts($1::text[], 1) as i, unnest($1::text[]) as target, unnest($2::text[]) as did) k", table, col))
 		s.sums = append(s.sums, fmt.Sprintf("select t.%[2]s, t.did, count(*) from %[1]s t"+
 			" where t.did = any($1::text[]) and t.hidden = $2 and t.%[2]s is not null group by 1, 2", table, col))
-		s.purgeSum = append(s.purgeSum, fmt.Sprintf("select t.%[2]s, t.did, count(*) from %[1]s t"+
-			" join (select unnest($1::text[]) as did, unnest($2::text[]) as rev) k on t.did = k.did and t.rev <= k.rev"+
-			" where not t.hidden and t.%[2]s is not null group by 1, 2", table, col))
 	}
 	return s
 }

@@ -21,7 +21,9 @@ const (
 	repairedText   = "text that is not Unicode, or a property twice; stored without"
 )
 
-var repairs = []string{repairedNUL, repairedNumber, repairedText}
+// RepairReasons are the reasons of all flags that [Row] sets because it changed
+// the record, so that the stored one no longer shows why.
+var RepairReasons = []string{repairedNUL, repairedNumber, repairedText}
 
 // needsRepair says whether record holds U+0000, half a surrogate pair or bytes
 // that are not UTF-8. It reads escapes exactly: `\\u0000` is text.

@@ -35,10 +35,6 @@ type Flag struct {
 	Reason string
 }
 
-// Repair says whether the flag is about what Postgres cannot hold, which the
-// stored record no longer shows.
-func (f Flag) Repair() bool { return slices.Contains(repairs, f.Reason) }
-
 // Edge is one link of a record.
 type Edge struct {
 	Path   string // `facets[].features[app.bsky.richtext.facet#mention].did`
