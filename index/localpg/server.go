@@ -35,7 +35,7 @@ type Config struct {
 	Log zerolog.Logger
 
 	// Fast trades safety against a crash of the machine for speed (fsync off).
-	// A killed Postgres still recovers. For tests.
+	// What was committed still survives a killed Postgres. For tests.
 	Fast bool
 
 	// Settings are added to postgresql.conf after atview's own, so they win.
