@@ -45,7 +45,7 @@ bench: ## Run the benchmarks (PKGS=./index/... for some of them)
 	$(GO) test -run '^$$' -bench . -benchmem $(ARGS) $(PKGS)
 
 generate: $(SQLC) ## Write again what is generated: Go from queries/*.sql, sample records, golden files
-	cd queries && $(SQLC) generate
+	$(SQLC) generate
 	$(GO) run ./examples/gen
 	@for dir in $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u); do \
 		(set -x; $(GO) test -count=1 -timeout $(TESTTIMEOUT) "$$dir" -update) || exit 1; \
@@ -53,7 +53,7 @@ generate: $(SQLC) ## Write again what is generated: Go from queries/*.sql, sampl
 
 # Golden files and sample records are not in here: tests compare them.
 verify-generated: $(SQLC) ## Check that the Go of queries/ and the web assets are those of their sources
-	cd queries && $(SQLC) diff
+	$(SQLC) diff
 	cd web && npm ci --no-audit --no-fund && npm run check
 
 web: ## Build the console's assets into web/dist (needs Node.js)
