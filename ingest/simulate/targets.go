@@ -107,6 +107,8 @@ func (m *Model) choices(from *collection, at place) []choice {
 		}
 		return 0
 	})
+	// What is far behind the best is no guess but noise: a review is not of a like.
+	ranked = slices.DeleteFunc(ranked, func(ch choice) bool { return ch.score < ranked[0].score/50 })
 	from.choices[key] = ranked
 	return ranked
 }
