@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/atview/atview/ingest/file"
+	"github.com/atview/atview/ingest/jetstream"
 	"github.com/atview/atview/ingest/source"
 )
 
@@ -20,7 +21,9 @@ const known = "file:PATH.jsonl or wss://HOST/subscribe"
 
 // OpenConfig is what sources of all kinds are made with.
 type OpenConfig struct {
-	Log zerolog.Logger
+	// Jetstream tunes a Jetstream source; its URLs are filled in.
+	Jetstream jetstream.Config
+	Log       zerolog.Logger
 }
 
 // Open makes sources of what --source was given, each one URL or several with
@@ -33,7 +36,7 @@ type OpenConfig struct {
 // the next when one fails. Nothing is connected yet.
 func Open(urls []string, cfg OpenConfig) ([]source.Source, error) {
 	var sources []source.Source
-	var jetstreams []*url.URL
+	var jetstreams []string
 	for _, arg := range urls {
 		if path, ok := strings.CutPrefix(arg, "file:"); ok {
 			path = strings.TrimPrefix(path, "//")
@@ -45,38 +48,45 @@ func Open(urls []string, cfg OpenConfig) ([]source.Source, error) {
 			continue
 		}
 		for _, one := range strings.Split(arg, ",") {
-			u, err := jetstreamURL(strings.TrimSpace(one))
-			if err != nil {
+			one = strings.TrimSpace(one)
+			if err := checkJetstream(one); err != nil {
 				return nil, fmt.Errorf("--source %s: %w", arg, err)
 			}
-			jetstreams = append(jetstreams, u)
+			jetstreams = append(jetstreams, one)
 		}
 	}
 	if len(jetstreams) > 0 {
-		return nil, errors.New("jetstream: not there yet")
+		jc := cfg.Jetstream
+		jc.URLs = jetstreams
+		jc.Log = cfg.Log.With().Str("component", "jetstream").Logger()
+		src, err := jetstream.New(jc)
+		if err != nil {
+			return nil, fmt.Errorf("--source %s: %w", strings.Join(jetstreams, ","), err)
+		}
+		sources = append(sources, src)
 	}
 	return sources, nil
 }
 
-func jetstreamURL(s string) (*url.URL, error) {
+func checkJetstream(s string) error {
 	u, err := url.Parse(s)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	path := strings.TrimSuffix(u.Path, "/")
 	switch {
 	case u.Scheme == "tap+ws" || u.Scheme == "tap+wss":
-		return nil, fmt.Errorf("%w: Tap", ErrUnsupported)
+		return fmt.Errorf("%w: Tap", ErrUnsupported)
 	case u.Scheme != "ws" && u.Scheme != "wss":
-		return nil, fmt.Errorf("unknown kind of source %q: want %s", s, known)
+		return fmt.Errorf("unknown kind of source %q: want %s", s, known)
 	case u.Host == "":
-		return nil, fmt.Errorf("no host in %q: want %s", s, known)
+		return fmt.Errorf("no host in %q: want %s", s, known)
 	case strings.HasSuffix(path, "/xrpc/network.bsky.jetstream.subscribeEvents"):
-		return nil, fmt.Errorf("%w: Jetstream version 2", ErrUnsupported)
+		return fmt.Errorf("%w: Jetstream version 2", ErrUnsupported)
 	case strings.HasSuffix(path, "/xrpc/com.atproto.sync.subscribeRepos"):
-		return nil, fmt.Errorf("%w: relay firehose", ErrUnsupported)
+		return fmt.Errorf("%w: relay firehose", ErrUnsupported)
 	case !strings.HasSuffix(path, "/subscribe"):
-		return nil, fmt.Errorf("unknown kind of source %q: path %q, want %s", s, u.Path, known)
+		return fmt.Errorf("unknown kind of source %q: path %q, want %s", s, u.Path, known)
 	}
-	return u, nil
+	return nil
 }

@@ -248,7 +248,7 @@ func (l *lane) judge(line *source.Line) verdict {
 func (l *lane) mark(ctx context.Context) error {
 	l.mu.Lock()
 	c := l.cursor
-	moved := c != l.marked
+	moved := c.Value != l.marked.Value || c.Host != l.marked.Host
 	l.marked = c
 	l.mu.Unlock()
 	if !moved {
