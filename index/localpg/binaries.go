@@ -55,10 +55,18 @@ func FindBinaries(ctx context.Context, cfg Config) (Binaries, error) {
 	return found[0], nil
 }
 
-// binariesFor finds the binaries for a cluster, of its major version if it
-// exists, and fetches some if there are none.
-func binariesFor(ctx context.Context, cfg Config, user account, cluster string, log zerolog.Logger) (Binaries, error) {
+// binariesFor finds the binaries for the cluster of cfg.Dir, of its major version
+// if it exists, and fetches some if there are none.
+func binariesFor(ctx context.Context, cfg Config, log zerolog.Logger) (Binaries, error) {
+	cluster, _, err := recordedPlace(cfg.Dir)
+	if err != nil {
+		return Binaries{}, err
+	}
 	major, err := clusterMajor(cluster)
+	if err != nil {
+		return Binaries{}, err
+	}
+	user, err := accountFor(cluster)
 	if err != nil {
 		return Binaries{}, err
 	}

@@ -195,7 +195,7 @@ func locales(major int) [][]string {
 // user and version, made if missing. Several processes may do so at once: each
 // builds its own under a name of its own, and the first to rename wins.
 func (s *Server) template(ctx context.Context) (string, error) {
-	if err := os.MkdirAll(s.cfg.Template, dirMode()); err != nil {
+	if err := makeDir(s.cfg.Template); err != nil {
 		return "", err
 	}
 	name := fmt.Sprintf("pg-%s-%s", s.bin.Version, s.user.name)

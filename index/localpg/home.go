@@ -33,25 +33,49 @@ func dirMode() os.FileMode {
 	return 0o700
 }
 
-// locate finds the place of dir's cluster: where it is already, else inside
-// dir, else, if its user cannot get there, in stateDir. The choice is recorded
-// in dir, so that a later start finds the same cluster whatever the permissions
-// have become.
-func locate(dir string, log zerolog.Logger) (home, error) {
-	inside := filepath.Join(dir, "cluster")
-	marker := filepath.Join(dir, "cluster.path")
-
-	if text, err := os.ReadFile(marker); err == nil {
-		cluster := strings.TrimSpace(string(text))
-		if _, err := os.Stat(cluster); err != nil {
-			return home{}, fmt.Errorf("cluster of %s (its place is recorded in %s; remove that file to begin anew): %w", dir, marker, err)
-		}
-		user, err := accountFor(cluster)
-		return home{cluster: cluster, lockDir: filepath.Dir(cluster), user: user}, err
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return home{}, fmt.Errorf("place of the cluster: %w", err)
+// makeDir makes a folder of that mode, whatever the process' umask.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, dirMode()); err != nil {
+		return err
 	}
+	if os.Geteuid() != 0 {
+		return nil // nobody else has to get in, and it may not be ours to change
+	}
+	return os.Chmod(dir, dirMode())
+}
 
+// recordedPlace is where the cluster of dir is, or goes if its user can get
+// there. elsewhere says that it is in stateDir, which dir has a note of.
+func recordedPlace(dir string) (cluster string, elsewhere bool, err error) {
+	marker := filepath.Join(dir, "cluster.path")
+	text, err := os.ReadFile(marker)
+	if errors.Is(err, os.ErrNotExist) {
+		return filepath.Join(dir, "cluster"), false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("place of the cluster: %w", err)
+	}
+	cluster = strings.TrimSpace(string(text))
+	if _, err := os.Stat(cluster); err != nil {
+		return "", false, fmt.Errorf("cluster of %s (its place is recorded in %s; remove that file to begin anew): %w", dir, marker, err)
+	}
+	return cluster, true, nil
+}
+
+// locate finds the place of the cluster: where it is already, else inside
+// cfg.Dir, else, if its user cannot get there, in stateDir. The choice is
+// recorded, so that a later start finds the same cluster whatever the
+// permissions have become.
+func locate(cfg Config, log zerolog.Logger) (home, error) {
+	dir := cfg.Dir
+	inside, elsewhere, err := recordedPlace(dir)
+	if err != nil {
+		return home{}, err
+	}
+	if elsewhere {
+		user, err := accountFor(inside)
+		return home{cluster: inside, lockDir: filepath.Dir(inside), user: user}, err
+	}
 	user, err := accountFor(inside)
 	if err != nil {
 		return home{}, err
@@ -68,10 +92,14 @@ func locate(dir string, log zerolog.Logger) (home, error) {
 	}
 
 	sum := sha256.Sum256([]byte(dir))
-	outside := filepath.Join(stateDir, hex.EncodeToString(sum[:8]))
+	state := stateDir
+	if cfg.stateDir != "" {
+		state = cfg.stateDir
+	}
+	outside := filepath.Join(state, hex.EncodeToString(sum[:8]))
 	log.Warn().Str("folder", blocked).Str("user", user.name).Str("cluster", outside).
 		Msg("Postgres cannot run as root, and its user may not pass through a folder above the data folder; the cluster is placed elsewhere")
-	if err := os.MkdirAll(outside, dirMode()); err != nil {
+	if err := errors.Join(makeDir(state), makeDir(outside)); err != nil {
 		return home{}, fmt.Errorf("the user %s may not pass through %s (chmod o+x it, or choose another data folder), and the place to go instead: %w", user.name, blocked, err)
 	}
 	return home{cluster: filepath.Join(outside, "cluster"), lockDir: outside, user: user}, nil

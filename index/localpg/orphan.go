@@ -31,21 +31,33 @@ func stopOrphan(ctx context.Context, cluster string, log zerolog.Logger) error {
 	if err != nil || pid == 0 {
 		return err
 	}
-	if !alive(pid) {
-		if pids := endStrays(ctx, cluster); len(pids) > 0 {
-			log.Warn().Ints("pids", pids).Msg("ended backends that outlived their server")
+	if isPostmaster(pid, cluster) {
+		if err := stopPostmaster(ctx, pid, cluster, log); err != nil {
+			return err
 		}
+	}
+	// One that was killed itself may have left backends, which hold its shared
+	// memory and with it the next start.
+	if pids := endStrays(ctx, cluster); len(pids) > 0 {
+		log.Warn().Ints("pids", pids).Msg("ended backends that outlived their server")
+	}
+	if !alive(pid) {
 		return nil // Postgres itself clears such a file away
 	}
-	if !isPostmaster(pid, cluster) {
-		// The number went to another process since. Postgres would take that
-		// one for a server of this cluster and refuse to start.
-		log.Info().Int("pid", pid).Msg("removing a stale postmaster.pid: the process is not a Postgres of this cluster")
-		if err := os.Remove(pidFile); err != nil {
-			return fmt.Errorf("stale postmaster.pid: %w", err)
-		}
-		return nil
+	if now, err := readPostmasterPid(pidFile); err != nil || now != pid {
+		return err
 	}
+	// The number went to another process since, or its process has ended but
+	// nobody has taken note. Postgres would take that for a server of this
+	// cluster and refuse to start.
+	log.Info().Int("pid", pid).Msg("removing a stale postmaster.pid: the process is not a Postgres of this cluster")
+	if err := os.Remove(pidFile); err != nil {
+		return fmt.Errorf("stale postmaster.pid: %w", err)
+	}
+	return nil
+}
+
+func stopPostmaster(ctx context.Context, pid int, cluster string, log zerolog.Logger) error {
 	for _, try := range []struct {
 		signal syscall.Signal
 		mode   string

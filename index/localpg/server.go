@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -60,7 +59,9 @@ type Config struct {
 	// cache folder.
 	FetchDir string
 
-	keepOrphan bool // tests: do not let the kernel stop Postgres when we die
+	repository string // tests: where prebuilt binaries are fetched from
+	stateDir   string // tests: in place of /var/lib/atview
+	keepOrphan bool   // tests: do not let the kernel stop Postgres when we die
 }
 
 func (c *Config) validate() error {
@@ -125,7 +126,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		}
 	}()
 
-	if err := os.MkdirAll(cfg.Dir, dirMode()); err != nil {
+	if err := makeDir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("folder of the private Postgres: %w", err)
 	}
 	lock, err := lockDir(cfg.Dir)
@@ -140,7 +141,14 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	undo = append(undo, func() { release() })
 
-	home, err := locate(cfg.Dir, log)
+	step := newStepLog(log)
+	bin, err := binariesFor(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	step.done("found Postgres", func(e *zerolog.Event) { e.Str("version", bin.Version).Str("bin", bin.Dir) })
+
+	home, err := locate(cfg, log) // after an installation, which may have made the user
 	if err != nil {
 		return nil, err
 	}
@@ -151,13 +159,6 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		}
 		locks = append(locks, second)
 	}
-
-	step := newStepLog(log)
-	bin, err := binariesFor(ctx, cfg, home.user, home.cluster, log)
-	if err != nil {
-		return nil, err
-	}
-	step.done("found Postgres", func(e *zerolog.Event) { e.Str("version", bin.Version).Str("bin", bin.Dir) })
 
 	s := &Server{
 		cfg: cfg, log: log, bin: bin, user: home.user, cluster: home.cluster,
