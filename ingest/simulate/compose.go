@@ -116,6 +116,9 @@ func (c *composer) optional(f *schema.Field, at place) bool {
 	if c.m.feasible[f.Type] == impossible || c.tight(at) {
 		return false
 	}
+	if strings.Contains(strings.ToLower(f.Description), "deprecated") {
+		return c.rng.IntN(50) == 0
+	}
 	if at.depth == 1 {
 		return c.rng.Float64() < 0.7
 	}

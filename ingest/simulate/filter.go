@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -81,7 +82,9 @@ func newFilter(collections, dids []string, maxBytes int) (*filter, error) {
 	f := &filter{exact: map[syntax.NSID]bool{}, dids: map[syntax.DID]bool{}, maxBytes: max(maxBytes, 0)}
 	for _, s := range collections {
 		if prefix, ok := strings.CutSuffix(s, ".*"); ok {
-			f.prefixes = append(f.prefixes, prefix+".")
+			if prefix += "."; !slices.Contains(f.prefixes, prefix) {
+				f.prefixes = append(f.prefixes, prefix)
+			}
 			continue
 		}
 		nsid, err := syntax.ParseNSID(s)

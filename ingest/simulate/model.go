@@ -102,6 +102,11 @@ func (c Config) validate(cat *schema.Catalog) error {
 		fault(c.Weights[nsid] < 0, "weight of %s: not under 0", nsid)
 	}
 	fault(len(cat.Collections) == 0, "catalog: no record lexicons in it")
+	written := slices.ContainsFunc(cat.Collections, func(col *schema.Collection) bool {
+		weight, given := c.Weights[col.NSID]
+		return !given || weight > 0
+	})
+	fault(len(cat.Collections) > 0 && !written, "weights: 0 for all collections")
 	return errors.Join(faults...)
 }
 
@@ -111,6 +116,7 @@ type Model struct {
 	rng         *rand.Rand
 	feasible    feasibility
 	collections []*collection
+	weights     float64    // of all collections together
 	accounts    []*account // all that have joined, in that order
 	strangers   []*account // those that will
 	active      []*account
@@ -146,6 +152,7 @@ type collection struct {
 type account struct {
 	did     syntax.DID
 	handle  syntax.Handle
+	name    string // of the person
 	status  string // "" for active
 	records []*record
 	clockID uint
@@ -217,6 +224,7 @@ func New(cat *schema.Catalog, cfg Config) (*Model, error) {
 			col.weight = 2
 		}
 		m.collections = append(m.collections, col)
+		m.weights += col.weight
 		if m.feasible[c.Object] == impossible {
 			m.prob = append(m.prob, fmt.Sprintf("%s: %s", c.NSID, m.feasible.explain(c.Object)))
 		}
@@ -225,6 +233,7 @@ func New(cat *schema.Catalog, cfg Config) (*Model, error) {
 		m.strangers = append(m.strangers, &account{
 			did:     randomDID(m.rng),
 			handle:  handle(i, 0),
+			name:    firstNames[i%len(firstNames)] + " " + pick(m.rng, lastNames),
 			clockID: uint(m.rng.IntN(1024)),
 		})
 	}
@@ -246,7 +255,11 @@ func (m *Model) Next() stream.Event {
 		if c.left--; c.left == 0 {
 			m.commit = nil
 		}
-		return m.create(c.author, nil, c)
+		// Only new keys, lest one commit has two operations on one record.
+		if col := m.draw(func(col *collection) bool { return col.Key == "tid" }); col != nil {
+			return m.create(c.author, col, c)
+		}
+		m.commit = nil
 	}
 	m.tick()
 	if len(m.plan) > 0 {
@@ -310,14 +323,16 @@ func (m *Model) act() stream.Event {
 	case at < mix.Account+mix.Identity+mix.Delete+mix.Update && len(m.records) > 0:
 		return m.update(pick(m.rng, m.records))
 	}
-	return m.create(m.someone(m.rng), nil, nil)
+	return m.create(m.someone(m.rng), m.draw(func(*collection) bool { return true }), nil)
 }
 
-// create makes a record of col, or of any collection. As part of a commit it
-// shares its revision and moment with the commit's other operations.
+// create makes a record of col; if the account has one under that key already,
+// it is changed. As part of a commit the record shares its revision and moment
+// with the commit's other operations.
 func (m *Model) create(a *account, col *collection, in *commit) stream.Event {
-	if col == nil {
-		col = m.draw(in != nil)
+	rkey := m.rkey(a, col)
+	if r := m.byKey[recordKey{col.NSID, a.did, rkey}]; r != nil {
+		return m.update(r)
 	}
 	if in == nil {
 		in = &commit{author: a, timeUS: m.clock.UnixMicro(), rev: m.tid(a)}
@@ -326,42 +341,31 @@ func (m *Model) create(a *account, col *collection, in *commit) stream.Event {
 			m.commit = in
 		}
 	}
-	rkey := m.rkey(a, col)
-	if r := m.byKey[recordKey{col.NSID, a.did, rkey}]; r != nil {
-		if r.rev == in.rev {
-			rkey = syntax.RecordKey(m.tid(a)) // one commit has one operation per record
-		} else {
-			m.commit = nil
-			return m.update(r)
-		}
-	}
 	r := &record{author: a, col: col, rkey: rkey, rev: in.rev}
 	m.write(r, func(c *composer) object { return c.record() })
 	m.add(r)
 	return m.commitEvent(r, stream.Create, in.timeUS)
 }
 
-// draw picks a collection by weight. Those whose records must point at others
-// wait until there are others. A commit of several operations is of records with
-// new keys only, lest it has two operations on one.
-func (m *Model) draw(fresh bool) *collection {
-	var sum float64
-	for _, col := range m.collections {
-		sum += col.weight
-	}
-	var col *collection
+// draw picks a collection by weight, of those that fit; nil if it finds none.
+// Those whose records must point at others wait until there are others.
+func (m *Model) draw(fits func(*collection) bool) *collection {
+	var waiting *collection
 	for range 20 {
-		at := m.rng.Float64() * sum
-		for _, col = range m.collections {
-			if at -= col.weight; at < 0 {
-				break
+		at := m.rng.Float64() * m.weights
+		for _, col := range m.collections {
+			if at -= col.weight; at >= 0 {
+				continue
 			}
-		}
-		if m.ready(col) && (!fresh || col.Key == "tid") {
-			return col
+			if fits(col) {
+				if waiting = col; m.ready(col) {
+					return col
+				}
+			}
+			break
 		}
 	}
-	return col
+	return waiting
 }
 
 func (m *Model) ready(col *collection) bool {

@@ -362,10 +362,6 @@ func (s *Server) subscribe(ctx context.Context, w http.ResponseWriter, r *http.R
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	header := http.Header{}
-	if opts.packed {
-		header.Set("Socket-Encoding", "zstd")
-	}
 	sub := &subscriber{server: s, packed: opts.packed, hello: make(chan struct{}), start: s.history.tip}
 	if opts.cursor != nil {
 		sub.start = func() int64 { return s.history.seek(*opts.cursor) }
@@ -378,7 +374,7 @@ func (s *Server) subscribe(ctx context.Context, w http.ResponseWriter, r *http.R
 		sub.start = func() int64 { return at }
 		close(sub.hello)
 	}
-	if sub.conn, err = upgrader.Upgrade(w, r, header); err != nil {
+	if sub.conn, err = upgrader.Upgrade(w, r, nil); err != nil {
 		return // it has answered
 	}
 	sub.socket = sub.conn.NetConn()

@@ -64,10 +64,7 @@ func (m *Model) existing(rng *rand.Rand, choices []choice) *record {
 }
 
 func (m *Model) dangling(c *composer, at place) ref {
-	col := c.col
-	if choices := m.choices(c.col, at); len(choices) > 0 {
-		col = choices[0].col
-	}
+	col := m.choices(c.col, at)[0].col
 	did := m.someone(c.rng).did
 	if c.rng.IntN(2) == 0 {
 		did = randomDID(c.rng)
@@ -98,6 +95,9 @@ func (m *Model) choices(from *collection, at place) []choice {
 	if len(ranked) == 0 {
 		ranked = far // records of other apps; better than none
 	}
+	if len(ranked) == 0 {
+		ranked = []choice{{from, 1}}
+	}
 	slices.SortStableFunc(ranked, func(a, b choice) int {
 		switch {
 		case a.score > b.score:
@@ -108,7 +108,8 @@ func (m *Model) choices(from *collection, at place) []choice {
 		return 0
 	})
 	// What is far behind the best is no guess but noise: a review is not of a like.
-	ranked = slices.DeleteFunc(ranked, func(ch choice) bool { return ch.score < ranked[0].score/50 })
+	best := ranked[0].score
+	ranked = slices.DeleteFunc(ranked, func(ch choice) bool { return ch.score < best/50 })
 	from.choices[key] = ranked
 	return ranked
 }
@@ -121,17 +122,17 @@ var upward = []string{"parent", "root", "reply", "replyTo", "inReplyTo", "basedO
 // names and descriptions tell, since the lexicon language has no way to say it.
 func score(from, to *collection, at place) float64 {
 	named := mentions(at.name, to) || mentions(at.description, to)
-	if isUpward := slices.Contains(upward, at.name); from == to || isUpward {
-		switch {
-		case from == to && isUpward:
-			return 1000
-		case isUpward && !named:
-			return 0.001
-		case from == to && at.name == "record":
-			return 1
-		case from == to:
-			return 0
-		}
+	// A reply that need not be one goes to its like; one that must be begins at
+	// something else, or there would be no first.
+	upwards := slices.Contains(upward, at.name) &&
+		!slices.ContainsFunc(from.needs, func(need place) bool { return need.name == at.name })
+	switch {
+	case from == to && upwards:
+		return 1000
+	case from == to && at.name != "record":
+		return 0
+	case upwards && !named:
+		return 0
 	}
 	s := math.Pow(3, float64(commonTokens(from.NSID, to.NSID)))
 	if named {

@@ -28,7 +28,7 @@ func (c *composer) text(t *schema.String, name string) string {
 	case "name", "title", "headline", "album", "song", "track", "label", "heading", "alt", "caption":
 		s = c.title()
 		if strings.HasPrefix(name, "display") || strings.HasPrefix(name, "full") {
-			s = c.pick(firstNames) + " " + c.pick(lastNames)
+			s = c.author.name
 		}
 	case "artist", "author", "person", "host", "contact":
 		s = c.pick(firstNames) + " " + c.pick(lastNames)
@@ -37,7 +37,7 @@ func (c *composer) text(t *schema.String, name string) string {
 	case "description", "bio", "summary", "note", "notes", "about", "blurb", "subtitle", "steps", "step", "instructions", "reason":
 		s = c.sentences(1 + c.rng.IntN(2))
 	case "ingredients", "ingredient":
-		s = fmt.Sprintf("%d %s %s %s", 1+c.rng.IntN(20), c.pick(units), c.pick(adjectives), c.pick(nouns))
+		s = fmt.Sprintf("%d %s %s %s", 2+c.rng.IntN(20), c.pick(units), c.pick(adjectives), c.pick(foods))
 	case "cuisine":
 		s = c.pick(kitchens)
 	case "tags", "tag", "keywords", "keyword", "category", "categories", "genre", "genres", "topic", "topics",
@@ -124,10 +124,10 @@ func (c *composer) sentences(n int) string {
 			fmt.Fprintf(&b, "%s the %s %s and %s it %s the %s.", upperFirst(c.pick(verbs)), c.pick(adjectives),
 				c.pick(nouns), c.pick(verbs), c.pick(linkers), c.pick(nouns))
 		case 1:
-			fmt.Fprintf(&b, "A %s %s is never far from %s.", c.pick(adjectives), c.pick(nouns), c.pick(places))
+			fmt.Fprintf(&b, "The %s %s is never far from %s.", c.pick(adjectives), c.pick(nouns), c.pick(places))
 		case 2:
-			fmt.Fprintf(&b, "We %s %s %s %s the %s %s.", c.pick(verbs), c.pick(linkers), c.pick(places),
-				"because of", c.pick(adjectives), c.pick(nouns))
+			fmt.Fprintf(&b, "We %s %s %s because of the %s %s.", c.pick(verbs), c.pick(linkers), c.pick(places),
+				c.pick(adjectives), c.pick(nouns))
 		default:
 			fmt.Fprintf(&b, "%s %s, %s %s, %s %s: what else is there to %s?", upperFirst(c.pick(adjectives)), c.pick(nouns),
 				c.pick(adjectives), c.pick(nouns), c.pick(adjectives), c.pick(nouns), c.pick(verbs))

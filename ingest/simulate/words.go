@@ -23,6 +23,11 @@ var (
 		spinach star station stew stone story street studio sunday supper table tapestry tea theatre thyme tomato
 		tower train turnip umbrella valley vanilla village violin voyage waffle walnut water whisper willow window
 		winter workshop yard yoghurt zucchini`)
+	foods = strings.Fields(`almonds apples apricots barley basil beans beets bread butter cabbage cardamom carrots
+		cherries chestnuts chickpeas cinnamon cucumber dates fennel figs flour garlic ginger grapes hazelnuts honey
+		kale leeks lemons lentils limes mangoes mint mushrooms mustard noodles oats olives onions parsley pasta peaches
+		pears peas peppers plums potatoes pumpkin quinces radishes rice rosemary saffron sage spinach stock sugar
+		tahini thyme tofu tomatoes turnips vanilla vinegar walnuts yoghurt zucchini`)
 	verbs = strings.Fields(`bake begin borrow break bring build carry catch chase chop climb cook cross dance deliver
 		discover draw dream drink eat explore fill find follow forget gather grow hear hide hold invent keep learn
 		leave listen make meet mend mix paint play plant pour read remember rest roast sail season sell send share
