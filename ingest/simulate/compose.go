@@ -1,9 +1,11 @@
 package simulate
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -47,8 +49,8 @@ func (c *composer) record() object {
 	return o
 }
 
-// value makes a value of type t. Where the lexicon allows none (see
-// [feasibility]), it is what records in the wild have there.
+// value makes a value of type t, which must have one (see [feasibility]) or be a
+// token: then it is its name, as in the wild.
 func (c *composer) value(t schema.Type, at place) any {
 	c.nodes++
 	switch t := t.(type) {
@@ -94,11 +96,15 @@ func (c *composer) object(t *schema.Object, at place) object {
 			o = append(o, member{f.Name, v})
 			continue
 		}
-		if !f.Required && !c.optional(f, at) {
+		_, isToken := f.Type.(*schema.Token)
+		possible := c.m.feasible[f.Type] != impossible
+		switch {
+		case !f.Required && !c.optional(f, at):
 			continue
-		}
-		if f.Nullable && (c.m.feasible[f.Type] == impossible || c.rng.IntN(10) == 0) {
+		case f.Nullable && (!possible || c.rng.IntN(10) == 0):
 			o = append(o, member{f.Name, nil})
+			continue
+		case !possible && !isToken: // without end, or without a value
 			continue
 		}
 		name := f.Name
@@ -179,30 +185,33 @@ func (c *composer) array(t *schema.Array, at place) []any {
 }
 
 func (c *composer) union(t *schema.Union, at place) any {
-	var least *schema.Member
-	var possible []*schema.Member
-	for _, m := range t.Members {
-		cost, ok := c.m.feasible.member(m)
-		if !ok {
-			continue
-		}
-		possible = append(possible, m)
-		if least == nil || cost < c.m.feasible[least.Type] {
-			least = m
-		}
+	possible := slices.DeleteFunc(slices.Clone(t.Members), func(m *schema.Member) bool {
+		_, ok := c.m.feasible.member(m)
+		return !ok
+	})
+	if resolved := slices.DeleteFunc(slices.Clone(possible), isUnresolved); len(resolved) > 0 {
+		possible = resolved
 	}
-	if least == nil { // an open union of nothing
+	if len(possible) == 0 { // an open union of nothing
 		return object{{"$type", "com.example.simulated"}, {"text", c.title()}}
 	}
-	if !c.tight(at) {
-		least = pick(c.rng, possible)
+	chosen := pick(c.rng, possible)
+	if c.tight(at) {
+		chosen = slices.MinFunc(possible, func(a, b *schema.Member) int {
+			return cmp.Compare(c.m.feasible[a.Type], c.m.feasible[b.Type])
+		})
 	}
-	if _, unresolved := least.Type.(*schema.Unresolved); unresolved {
-		return object{{"$type", least.Ref}}
+	if isUnresolved(chosen) {
+		return object{{"$type", chosen.Ref}}
 	}
-	o := c.object(least.Type.(*schema.Object), at)
-	o.set("$type", least.Ref)
+	o := c.object(chosen.Type.(*schema.Object), at)
+	o.set("$type", chosen.Ref)
 	return o
+}
+
+func isUnresolved(m *schema.Member) bool {
+	_, unresolved := m.Type.(*schema.Unresolved)
+	return unresolved
 }
 
 func (c *composer) unknown(at place) object {

@@ -379,7 +379,7 @@ func TestServer(t *testing.T) {
 
 	t.Run("StalledSubscriberIsCutOff", func(t *testing.T) {
 		t.Parallel()
-		w := serve(t, cat, simulate.ServerConfig{Events: 30_000, WriteTimeout: 50 * time.Millisecond})
+		w := serve(t, cat, simulate.ServerConfig{Events: 30_000, WriteTimeout: time.Second})
 		w.subscribe(t, "") // and never read
 		equal(t, read(t, w.subscribe(t, "cursor=1"), 30_000), w.lines)
 	})
