@@ -61,7 +61,7 @@ type Server struct {
 // (from 0) is treated; nil serves all.
 func Start(t testing.TB, behave func(conn int) Behaviour) *Server {
 	t.Helper()
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderDict(jetstream.Dictionary()), zstd.WithWindowSize(1<<17), zstd.WithEncoderConcurrency(1))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderDict(jetstream.Dictionary()), zstd.WithWindowSize(1<<17), zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		t.Fatal(err)
 	}

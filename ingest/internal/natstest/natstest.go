@@ -71,7 +71,12 @@ func (s *Server) StoreDir() string { return s.opts.StoreDir }
 // Connect connects a client that never gives up; it ends with the test.
 func (s *Server) Connect() *nats.Conn {
 	s.t.Helper()
-	nc, err := nats.Connect("nats://"+s.srv.Addr().String(),
+	return s.connect(s.srv.Addr().String())
+}
+
+func (s *Server) connect(addr string) *nats.Conn {
+	s.t.Helper()
+	nc, err := nats.Connect("nats://"+addr,
 		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.RetryOnFailedConnect(true))
 	if err != nil {
 		s.t.Fatal(err)
