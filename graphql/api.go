@@ -1,0 +1,102 @@
+package graphql
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	gql "github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/handler/lru"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"github.com/atview/atview/schema"
+)
+
+// API is the HTTP handler of the GraphQL endpoint. It is safe for concurrent
+// use.
+type API struct {
+	cfg Config
+	db  *pgxpool.Pool
+	now atomic.Pointer[handler.Server]
+}
+
+// New makes the API of a catalog, reading from a pool that [PoolConfig] was
+// used for. The caller keeps the pool and closes it. The collections' tables
+// must be there before a request asks for them.
+func New(cat *schema.Catalog, db *pgxpool.Pool, cfg Config) (*API, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("GraphQL configuration: %w", err)
+	}
+	a := &API{cfg: cfg, db: db}
+	return a, a.Swap(cat)
+}
+
+// maxDocuments bounds the cache of parsed operations.
+const maxDocuments = 1000
+
+// Swap exchanges the catalog. Requests that are running finish on the old one.
+func (a *API) Swap(cat *schema.Catalog) error {
+	m := newModel(cat, a.cfg)
+	if err := m.validated(); err != nil {
+		return err
+	}
+	exec, err := newExecutor(m, &a.cfg, a.db)
+	if err != nil {
+		return err
+	}
+	// Caches hold pointers into the schema that they were filled under, so each
+	// schema has a server of its own.
+	server := handler.New(exec)
+	server.AddTransport(httpTransport{a.cfg.MaxBody})
+	server.SetQueryCache(shortQueries{lru.New[*ast.QueryDocument](maxDocuments)})
+	server.SetParserTokenLimit(a.cfg.MaxTokens)
+	server.SetRecoverFunc(a.recovered)
+	server.Use(exec)
+	a.now.Store(server)
+
+	event := a.cfg.Log.Info()
+	if m.mode == JoinsRelated && a.cfg.Joins == JoinsAuto {
+		event = a.cfg.Log.Warn().Str("remedy", "join more with joins all, or name collections with join globs")
+	}
+	event.Int("collections", len(cat.Collections)).Str("joins", string(m.mode)).Int("join_fields", m.fields).Msg("GraphQL schema built")
+	return nil
+}
+
+// ServeHTTP takes operations by GET and POST, from any web page.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	if r.Method == http.MethodOptions {
+		h.Set("Allow", "GET, POST, OPTIONS")
+		h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "*, Authorization, Content-Type")
+		h.Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	a.now.Load().ServeHTTP(w, r)
+}
+
+func (a *API) recovered(ctx context.Context, fault any) error {
+	event := a.cfg.Log.Error().Interface("panic", fault)
+	if gql.HasOperationContext(ctx) {
+		event = event.Str("query", gql.GetOperationContext(ctx).RawQuery)
+	}
+	event.Msg("request failed")
+	return &gqlerror.Error{Message: "internal error", Extensions: map[string]any{"code": codeInternal}}
+}
+
+// shortQueries keeps long texts out of the cache: a thousand of a megabyte
+// each would fill memory.
+type shortQueries struct{ gql.Cache[*ast.QueryDocument] }
+
+func (c shortQueries) Add(ctx context.Context, query string, doc *ast.QueryDocument) {
+	if len(query) <= maxCachedQuery {
+		c.Cache.Add(ctx, query, doc)
+	}
+}

@@ -1,0 +1,154 @@
+package graphql
+
+import (
+	"fmt"
+
+	"github.com/vektah/gqlparser/v2/ast"
+
+	"github.com/atview/atview/schema"
+)
+
+// page is the part of a list that is asked for, as SQL.
+type page struct {
+	paging
+	col   *schema.Collection
+	alias string
+	order order
+	base  func(alias string) string // which records the list is of; nil for all
+	where input
+	sql   string // the page alone, joins and counts come on top
+	count string // SQL of the list's length when nothing filters it; "" for none kept
+}
+
+func (c *compiler) page(f *ast.Field, col *schema.Collection, base func(alias string) string) *page {
+	p := &page{paging: c.paging(f), col: col, base: base, where: c.argument(f, "where"), alias: c.alias("t")}
+	p.order = c.order(col, c.argument(f, "sortBy"))
+	conditions := c.conditions(p, p.alias)
+	if !p.after.null() {
+		conditions = append(conditions, c.beyond(p.order, p.alias, p.after, after))
+	}
+	if !p.before.null() {
+		conditions = append(conditions, c.beyond(p.order, p.alias, p.before, before))
+	}
+	// One more than the page, to know whether there is another.
+	p.sql = fmt.Sprintf("(select * from %s %s where %s\norder by %s limit %d) %s",
+		tableSQL(col), p.alias, conjunction(conditions), p.order.sql(p.alias, p.backward), p.limit+1, p.alias)
+	return p
+}
+
+// conditions are those of the list, whatever page of it is asked for.
+func (c *compiler) conditions(p *page, alias string) []string {
+	conditions := []string{"not " + alias + ".hidden"}
+	if p.base != nil {
+		conditions = append(conditions, p.base(alias))
+	}
+	if where := c.where(p.where, place{json: alias + ".record", alias: alias, col: p.col}); where != "" {
+		conditions = append(conditions, where)
+	}
+	return conditions
+}
+
+// connection compiles a selection on a connection. Slots of rows go to rows,
+// those of the list as a whole to extra, with parameters of stmt.
+func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *statement) *connection {
+	out := &connection{limit: p.limit, backward: p.backward, total: -1, previous: -1, next: -1}
+	outer := c.rows
+	inExtra := func(sql func() string, k kind) int {
+		rowsStmt := c.stmt
+		c.stmt = stmt
+		slot := extra.slot(sql(), k)
+		c.stmt = rowsStmt
+		return slot
+	}
+	exists := func(at input, s side) int {
+		return inExtra(func() string {
+			alias := c.alias("c")
+			conditions := append(c.conditions(p, alias), c.beyond(p.order, alias, at, s))
+			return fmt.Sprintf("exists (select from %s %s where %s)", tableSQL(p.col), alias, conjunction(conditions))
+		}, kindBoolean)
+	}
+	r := rec{scope: rows, alias: p.alias, col: p.col}
+	charged := false
+	needRows := func() {
+		out.item = true
+		if !charged {
+			charged = true
+			c.charge(p.limit + 1)
+		}
+	}
+	cursor := func() cursorNode {
+		return cursorNode{order: p.order.fingerprint, slots: p.order.cursorSlots(rows, p.alias)}
+	}
+	for _, f := range c.collect(f.SelectionSet, p.col.ConnectionType()) {
+		c.within(f, func() {
+			switch f.Name {
+			case "__typename":
+				out.add(f.Alias, connectionText(`"`+p.col.ConnectionType()+`"`))
+			case "totalCount":
+				if out.total < 0 {
+					c.charge(1)
+					out.total = inExtra(func() string {
+						if p.count != "" && c.unfiltered(p) {
+							return p.count
+						}
+						alias := c.alias("c")
+						return fmt.Sprintf("(select count(*) from %s %s where %s)", tableSQL(p.col), alias, conjunction(c.conditions(p, alias)))
+					}, kindLong)
+				}
+				out.add(f.Alias, connectionTotal{})
+			case "edges":
+				needRows()
+				c.rows = outer * max(p.limit, 1)
+				edge := &object{}
+				for _, f := range c.collect(f.SelectionSet, p.col.EdgeType()) {
+					c.within(f, func() {
+						switch f.Name {
+						case "__typename":
+							edge.add(f.Alias, text(`"`+p.col.EdgeType()+`"`))
+						case "cursor":
+							edge.add(f.Alias, cursor())
+						case "node":
+							edge.add(f.Alias, c.record(r, f.SelectionSet))
+						}
+					})
+				}
+				c.rows = outer
+				out.add(f.Alias, connectionEdges{edge})
+			case "pageInfo":
+				info := connectionInfo{}
+				for _, f := range c.collect(f.SelectionSet, "PageInfo") {
+					field := infoField{key: fieldKey(f.Alias), name: f.Name}
+					switch f.Name {
+					case "startCursor", "endCursor":
+						needRows()
+						field.cursor = cursor()
+					case "hasNextPage":
+						if !p.backward {
+							needRows()
+						}
+						if !p.before.null() && out.next < 0 {
+							c.charge(1)
+							out.next = exists(p.before, notBefore)
+						}
+					case "hasPreviousPage":
+						if p.backward {
+							needRows()
+						}
+						if !p.after.null() && out.previous < 0 {
+							c.charge(1)
+							out.previous = exists(p.after, notAfter)
+						}
+					}
+					info.fields = append(info.fields, field)
+				}
+				out.add(f.Alias, info)
+			}
+		})
+	}
+	return out
+}
+
+// unfiltered says whether the list is all that its base gives.
+func (c *compiler) unfiltered(p *page) bool {
+	return c.where(p.where, place{json: "x.record", alias: "x", col: p.col}) == ""
+}

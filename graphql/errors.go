@@ -1,0 +1,58 @@
+package graphql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+)
+
+// Codes in extensions.code of errors, besides gqlgen's GRAPHQL_PARSE_FAILED
+// and GRAPHQL_VALIDATION_FAILED.
+const (
+	codeInput    = "BAD_USER_INPUT"         // an argument's value
+	codeDepth    = "DEPTH_LIMIT_EXCEEDED"   // Config.MaxDepth
+	codeCost     = "COST_LIMIT_EXCEEDED"    // Config.MaxCost, MaxFields
+	codeTimeout  = "TIMEOUT"                // Config.Timeout
+	codeRequest  = "BAD_REQUEST"            // HTTP: no request of GraphQL
+	codeTooLarge = "REQUEST_TOO_LARGE"      // Config.MaxBody
+	codeMethod   = "METHOD_NOT_ALLOWED"     // HTTP
+	codeMedia    = "UNSUPPORTED_MEDIA_TYPE" // HTTP
+	codeOff      = "INTROSPECTION_DISABLED" // Config.NoIntrospection
+	codeInternal = "INTERNAL_SERVER_ERROR"  // told in the log
+	codeBusy     = "SERVICE_UNAVAILABLE"    // no connection to the database
+)
+
+// badInput says which argument of which field is wrong, and why.
+func badInput(path ast.Path, at string, err error) *gqlerror.Error {
+	return &gqlerror.Error{
+		Err:        err,
+		Message:    fmt.Sprintf("%s: %v", at, err),
+		Path:       path,
+		Extensions: map[string]any{"code": codeInput},
+	}
+}
+
+// presentDatabase is what a client is told of an error of the database. told
+// is false for what the log should have.
+func presentDatabase(path ast.Path, err error) (e *gqlerror.Error, told bool) {
+	e = &gqlerror.Error{Err: err, Path: path}
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.As(err, &pgErr) && pgErr.Code == "57014", // query_canceled: statement_timeout, or us
+		errors.Is(err, context.DeadlineExceeded):
+		e.Message, e.Extensions = "the query took too long and was given up: ask for less, or filter and sort by what has an index", map[string]any{"code": codeTimeout}
+		return e, true
+	case errors.Is(err, context.Canceled):
+		e.Message, e.Extensions = "the request was cancelled", map[string]any{"code": codeTimeout}
+		return e, true
+	case pgErr == nil:
+		e.Message, e.Extensions = "the database cannot be reached", map[string]any{"code": codeBusy}
+	default:
+		e.Message, e.Extensions = "internal error", map[string]any{"code": codeInternal}
+	}
+	return e, false
+}
