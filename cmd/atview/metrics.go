@@ -1,0 +1,81 @@
+package main
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are read from the components' own counters when Prometheus asks: the
+// paths that events take know nothing of it.
+func (a *app) metrics() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), appCollector{a})
+	return reg
+}
+
+type appCollector struct{ a *app }
+
+var (
+	descFolded      = prometheus.NewDesc("atview_index_events_total", "Events folded, by what they came to.", []string{"outcome"}, nil)
+	descPosition    = prometheus.NewDesc("atview_index_position", "Stream sequence number that a partition is folded up to.", []string{"partition"}, nil)
+	descLag         = prometheus.NewDesc("atview_index_last_event_age_seconds", "How long ago the log stored the last folded event.", []string{"partition"}, nil)
+	descSource      = prometheus.NewDesc("atview_source_events_total", "Events read from a source, by kind.", []string{"source", "kind"}, nil)
+	descSourceLag   = prometheus.NewDesc("atview_source_lag_seconds", "Age of the newest event when it was read.", []string{"source"}, nil)
+	descRejects     = prometheus.NewDesc("atview_source_rejects_total", "What a source sent that is no event, by reason.", []string{"source", "reason"}, nil)
+	descConnected   = prometheus.NewDesc("atview_source_connected", "1 while the source reads.", []string{"source"}, nil)
+	descConnections = prometheus.NewDesc("atview_database_connections", "Connections to Postgres, by use and state.", []string{"pool", "state"}, nil)
+)
+
+// Describe says nothing: which metrics there are depends on the roles.
+func (appCollector) Describe(chan<- *prometheus.Desc) {}
+
+func (c appCollector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	if ix := c.a.currentIndex(); ix != nil {
+		s := ix.Status()
+		counter(descFolded, float64(s.Put), "put")
+		counter(descFolded, float64(s.Deleted), "deleted")
+		counter(descFolded, float64(s.Ignored), "ignored")
+		counter(descFolded, float64(s.Flagged), "flagged")
+		counter(descFolded, float64(s.DeadLetters), "dead_letter")
+		counter(descFolded, float64(s.Events), "all")
+		for p, seq := range s.Positions {
+			gauge(descPosition, float64(seq), strconv.Itoa(p))
+			if at := s.EventAt[p]; !at.IsZero() {
+				gauge(descLag, time.Since(at).Seconds(), strconv.Itoa(p))
+			}
+		}
+	}
+	if c.a.runner != nil {
+		for _, s := range c.a.runner.Stats().Sources {
+			for kind, n := range s.Events {
+				counter(descSource, float64(n), s.Name, string(kind))
+			}
+			for reason, n := range s.Rejects {
+				counter(descRejects, float64(n), s.Name, string(reason))
+			}
+			gauge(descSourceLag, s.Lag.Seconds(), s.Name)
+			connected := 0.0
+			if s.Status.Connected {
+				connected = 1
+			}
+			gauge(descConnected, connected, s.Name)
+		}
+	}
+	if c.a.pool != nil {
+		gauge(descConnections, float64(c.a.pool.Stat().AcquiredConns()), "index", "busy")
+		gauge(descConnections, float64(c.a.pool.Stat().IdleConns()), "index", "idle")
+	}
+	if c.a.reads != nil {
+		gauge(descConnections, float64(c.a.reads.Stat().AcquiredConns()), "api", "busy")
+		gauge(descConnections, float64(c.a.reads.Stat().IdleConns()), "api", "idle")
+	}
+}
