@@ -38,8 +38,13 @@ func compile(lexicons []Lexicon, problems []Problem) *Catalog {
 		c.catalog.byNSID[col.NSID] = col
 	}
 	name(c.catalog)
+	r := reach{seen: map[Type]bool{}}
 	for _, col := range c.catalog.Collections {
 		col.build()
+		r.visit(col.Object)
+	}
+	for _, t := range r.unresolved {
+		c.problem(t.at, fmt.Sprintf("reference %s is not resolved; read as JSON", t.Ref))
 	}
 	slices.SortStableFunc(c.catalog.Problems, func(a, b Problem) int {
 		return strings.Compare(a.File+a.Reason, b.File+b.Reason)
@@ -149,8 +154,7 @@ func (c *compiler) typ(inner any, at site) Type {
 	case lexicon.SchemaUnion:
 		return c.union(s, at)
 	}
-	c.problem(at, fmt.Sprintf("a value cannot have the type %T; read as JSON", inner))
-	return &Unresolved{}
+	return &Unresolved{Ref: fmt.Sprintf("%T", inner), at: at} // indigo lets no other type be a value's
 }
 
 func (c *compiler) ref(ref string, at site) Type {
@@ -158,8 +162,7 @@ func (c *compiler) ref(ref string, at site) Type {
 	if t := c.resolve(full); t != nil {
 		return t
 	}
-	c.problem(at, fmt.Sprintf("reference %s is not resolved; read as JSON", full))
-	return &Unresolved{Ref: full}
+	return &Unresolved{Ref: full, at: at}
 }
 
 func (c *compiler) union(s lexicon.SchemaUnion, at site) Type {
@@ -189,6 +192,35 @@ func (c *compiler) problem(at site, reason string) {
 	p := Problem{File: at.file, NSID: at.nsid.String(), Reason: reason}
 	if !slices.Contains(c.catalog.Problems, p) {
 		c.catalog.Problems = append(c.catalog.Problems, p)
+	}
+}
+
+// reach finds the unresolved references that records can come to. Those in
+// views and in the answers of queries, which most lexicons have, are nobody's
+// concern here.
+type reach struct {
+	seen       map[Type]bool
+	unresolved []*Unresolved
+}
+
+func (r *reach) visit(t Type) {
+	if r.seen[t] {
+		return
+	}
+	r.seen[t] = true
+	switch t := t.(type) {
+	case *Object:
+		for _, f := range t.Fields {
+			r.visit(f.Type)
+		}
+	case *Array:
+		r.visit(t.Items)
+	case *Union:
+		for _, m := range t.Members {
+			r.visit(m.Type)
+		}
+	case *Unresolved:
+		r.unresolved = append(r.unresolved, t)
 	}
 }
 

@@ -21,6 +21,7 @@ func (*Unknown) describe(d *digest) { d.add("unknown") }
 type Unresolved struct {
 	noColumn
 	Ref string
+	at  site
 }
 
 func (*Unresolved) GraphQL() string { return gqlJSON }
