@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -46,6 +48,9 @@ const (
 	// handover is how many messages stand between the prefetch and Next; its only
 	// use is that Next finds several at once.
 	handover = 256
+
+	// requestTimeout is for a request to NATS that may get lost.
+	requestTimeout = 5 * time.Second
 )
 
 // Reader reads one partition. It is for one goroutine.
@@ -163,36 +168,53 @@ func (r *Reader) pump(ctx context.Context) {
 	}
 }
 
-// consume reads with one ordered consumer of nats.go until that gives up. The
-// ordered consumer finds gaps and missing heartbeats, and replaces its consumer
-// on the server.
+// consume reads with one consumer on the server until anything is odd: a gap, a
+// missing heartbeat, a change of the connection. Then the pump begins again with
+// a new one, after the last message handed over.
+//
+// That is what nats.go's ordered consumer does. It is not used because its reset
+// cannot be cancelled, takes ten seconds if its request is lost, and hides that
+// the server may have forgotten what we have seen.
 func (r *Reader) consume(ctx context.Context) error {
+	nc := r.log.nc
+	status := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
+	if !nc.IsConnected() {
+		select {
+		case <-status:
+		case <-ctx.Done():
+		}
+		nc.RemoveStatusListener(status)
+		return errors.New("not connected")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		<-status // closed below, at the latest
+		cancel()
+	})
+	defer watch.Wait()
+	defer nc.RemoveStatusListener(status)
+	defer cancel()
+
 	if r.last > 0 && !r.lastTime.IsZero() {
 		if err := r.verify(ctx); err != nil {
 			return err
 		}
 	}
-	cons, err := r.log.js.OrderedConsumer(ctx, r.log.name, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{r.log.partitionSubjects(r.partition)},
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:    r.last + 1,
-		// One attempt: the pump tries again, and it can be stopped meanwhile.
-		MaxResetAttempts:  1,
-		InactiveThreshold: time.Minute,
-	})
+	cons, err := r.create(ctx)
 	if err != nil {
 		return err
 	}
+	defer r.delete(cons)
 	// Less than the largest message would never deliver that message.
-	limit := prefetchBytes + int(r.log.nc.MaxPayload())
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(prefetchMessages, limit))
+	limit := prefetchBytes + int(nc.MaxPayload())
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(prefetchMessages, limit), jetstream.PullHeartbeat(5*time.Second))
 	if err != nil {
 		return err
 	}
 	defer it.Stop()
 
-	var consumer string
-	for {
+	for n := uint64(1); ; n++ {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
@@ -201,23 +223,12 @@ func (r *Reader) consume(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if meta.Consumer != consumer {
-			// After a reset the server may be one that forgot what we have seen.
-			if consumer != "" && !r.lastTime.IsZero() {
-				if err := r.verify(ctx); err != nil {
-					return err
-				}
-			}
-			consumer = meta.Consumer
+		if meta.Sequence.Consumer != n {
+			return fmt.Errorf("delivery %d is missing", n)
 		}
 		m := Message{Seq: meta.Sequence.Stream, Time: meta.Timestamp, Data: msg.Data()}
 		if h := msg.Headers(); h != nil {
-			if reason := h.Get(HeaderReject); reason != "" {
-				m.Reject = &Reject{Reason: Reason(reason), Detail: h.Get(HeaderDetail), Source: h.Get(HeaderSource), Length: len(m.Data)}
-				if n, err := strconv.Atoi(h.Get(HeaderLength)); err == nil {
-					m.Reject.Length = n
-				}
-			}
+			m.Reject = reject(h, len(m.Data))
 		}
 		select {
 		case r.ch <- m:
@@ -228,10 +239,49 @@ func (r *Reader) consume(ctx context.Context) error {
 	}
 }
 
+func reject(h nats.Header, length int) *Reject {
+	reason := h.Get(HeaderReject)
+	if reason == "" {
+		return nil
+	}
+	rej := &Reject{Reason: Reason(reason), Detail: h.Get(HeaderDetail), Source: h.Get(HeaderSource), Length: length}
+	if n, err := strconv.Atoi(h.Get(HeaderLength)); err == nil {
+		rej.Length = n
+	}
+	return rej
+}
+
+func (r *Reader) create(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return r.log.js.CreateConsumer(ctx, r.log.name, jetstream.ConsumerConfig{
+		FilterSubject:     r.log.partitionSubjects(r.partition),
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       r.last + 1,
+		AckPolicy:         jetstream.AckNonePolicy,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: 5 * time.Minute, // NATS removes it if delete does not
+	})
+}
+
+// delete does not insist: NATS removes a consumer that nobody asks.
+func (r *Reader) delete(cons jetstream.Consumer) {
+	if !r.log.nc.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := r.log.js.DeleteConsumer(ctx, r.log.name, cons.CachedInfo().Name)
+	if err != nil {
+		r.log.log.Debug().Err(err).Msg("consumer is left to NATS")
+	}
+}
+
 // verify checks that the last message handed over is still the one the log has
 // under its number.
 func (r *Reader) verify(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	msg, err := r.log.get(ctx, r.last)
 	switch {
