@@ -81,17 +81,17 @@ type tableIndex struct {
 // without a query that needs it.
 func indexes(c *schema.Collection) []tableIndex {
 	out := []tableIndex{
-		{name: schema.Identifier(c.Table, "sort_at_idx"), columns: []string{"sort_at"}},
-		{name: schema.Identifier(c.Table, "did_sort_at_idx"), columns: []string{"did", "sort_at"}},
+		{name: schema.IndexName(c.Table, "sort_at"), columns: []string{"sort_at"}},
+		{name: schema.IndexName(c.Table, "did", "sort_at"), columns: []string{"did", "sort_at"}},
 	}
 	for _, l := range c.Links {
 		col := schema.Quote(l.Column.Name)
 		where := col + " is not null"
 		out = append(out,
 			// Newest links of a target: reverse joins, backlinks.
-			tableIndex{schema.Identifier(c.Table, l.Column.Name, "sort_at_idx"), []string{col, "sort_at"}, where},
+			tableIndex{schema.IndexName(c.Table, l.Column.Name, "sort_at"), []string{col, "sort_at"}, where},
 			// Whether this account links to this target: distinct counts, viewer fields.
-			tableIndex{schema.Identifier(c.Table, l.Column.Name, "did_idx"), []string{col, "did"}, where})
+			tableIndex{schema.IndexName(c.Table, l.Column.Name, "did"), []string{col, "did"}, where})
 	}
 	return out
 }
@@ -101,7 +101,7 @@ func (i tableIndex) create(c *schema.Collection, concurrently bool) string {
 	if concurrently {
 		how = "concurrently "
 	}
-	stmt := fmt.Sprintf("create index %sif not exists %s on %s (%s)",
+	stmt := fmt.Sprintf("create index %s%s on %s (%s)",
 		how, schema.Quote(i.name), TableName(c), strings.Join(i.columns, ", "))
 	if i.where != "" {
 		stmt += " where " + i.where

@@ -168,6 +168,7 @@ type existing struct {
 	rev     string
 	hidden  bool
 	flagged bool
+	linked  bool // has rows in atview.link
 	links   []target
 }
 
@@ -204,7 +205,7 @@ func (f *folder) apply(ctx context.Context, tx pgx.Tx, t *tally, tab *table, cha
 }
 
 // write puts and removes rows with their links and flags. have is what the table
-// holds of them.
+// holds of them. A nil tally leaves the counts alone.
 func (f *folder) write(ctx context.Context, tx pgx.Tx, t *tally, tab *table, keys []key, changes map[key]change,
 	have map[key]*existing, hidden func(did string) bool, upsert string) (Folded, error) {
 	var done Folded
@@ -234,14 +235,18 @@ func (f *folder) write(ctx context.Context, tx pgx.Tx, t *tally, tab *table, key
 				done.Flagged++
 			}
 		}
-		t.change(k.did, was, is)
+		if t != nil {
+			t.change(k.did, was, is)
+		}
 	}
 	// The tally of these rows is settled before they change, and at once: two
 	// tables of one batch never share a linker, since a path has its collection.
-	if err := f.settle(ctx, tx, t); err != nil {
-		return done, err
+	if t != nil {
+		if err := f.settle(ctx, tx, t); err != nil {
+			return done, err
+		}
+		clear(t.linkers)
 	}
-	clear(t.linkers)
 	if err := f.dropSideRows(ctx, tx, tab, keys, have); err != nil {
 		return done, err
 	}
@@ -309,6 +314,7 @@ func (f *folder) genericLinks(ctx context.Context, tx pgx.Tx, tab *table, have m
 	}
 	for _, r := range rows {
 		e := have[key{r.Rkey, r.Did}]
+		e.linked = true
 		e.links = append(e.links, target{r.Target, r.Collection, r.Path})
 	}
 	return nil
@@ -323,7 +329,7 @@ func (f *folder) dropSideRows(ctx context.Context, tx pgx.Tx, tab *table, keys [
 		if old == nil {
 			continue
 		}
-		if slices.ContainsFunc(old.links, func(l target) bool { _, col := f.linkColumn(l.collection, l.path); return col == nil }) {
+		if old.linked {
 			linked = append(linked, k)
 		}
 		if old.flagged {

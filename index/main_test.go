@@ -149,7 +149,14 @@ func (w *world) dump() string {
 	w.t.Helper()
 	var out strings.Builder
 	for _, c := range w.cat.Collections {
-		w.rows(&out, c.Table, fmt.Sprintf("select to_jsonb(t)::text from %s t order by rkey, did", index.TableName(c)))
+		known := []string{"rkey", "did", "cid", "rev", "indexed_at", "sort_at", "flagged", "hidden", "record"}
+		for _, col := range c.Columns {
+			known = append(known, col.Name)
+		}
+		// Columns of an earlier lexicon stay in a table until somebody drops them.
+		w.rows(&out, c.Table, fmt.Sprintf(`select (to_jsonb(t) - coalesce((select array_agg(attname::text) from pg_attribute
+			where attrelid = '%[1]s'::regclass and not attname::text = any('{%[2]s}')), '{}'))::text from %[1]s t order by rkey, did`,
+			index.TableName(c), strings.Join(known, ",")))
 	}
 	for _, table := range []string{"actor", "tombstone", "link", "link_count", "flag", "resync"} {
 		w.rows(&out, table, fmt.Sprintf("select to_jsonb(t)::text from atview.%s t order by 1", table))

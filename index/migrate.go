@@ -192,8 +192,11 @@ func (m *migration) rederive(ctx context.Context, tab *table) error {
 	var after key
 	for done := int64(0); ; {
 		n, last, err := m.rederiveFrom(ctx, tab, after)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			return m.recount(ctx, tab)
 		}
 		after = last
 		done += int64(n)
@@ -201,6 +204,21 @@ func (m *migration) rederive(ctx context.Context, tab *table) error {
 			m.cfg.Progress(tab.NSID, done)
 		}
 	}
+}
+
+// recount makes the link counts of a collection anew. Counting what changed
+// would need what the rows linked to under the lexicon before, which nobody has
+// any more: a property that is gone left its links in a column of old.
+func (m *migration) recount(ctx context.Context, tab *table) error {
+	return pgx.BeginFunc(ctx, m.conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "delete from atview.link_count where collection = $1", string(tab.NSID)); err != nil {
+			return fmt.Errorf("drop link counts: %w", err)
+		}
+		if _, err := tx.Exec(ctx, recountSQL(tab.Collection), string(tab.NSID)); err != nil {
+			return fmt.Errorf("count links: %w", err)
+		}
+		return nil
+	})
 }
 
 func (m *migration) rederiveFrom(ctx context.Context, tab *table, after key) (n int, last key, err error) {
@@ -215,12 +233,8 @@ func (m *migration) rederiveFrom(ctx context.Context, tab *table, after key) (n 
 		if err != nil {
 			return err
 		}
-		t := newTally()
-		if _, err := m.folder.write(ctx, tx, t, tab, keys, changes, have,
-			func(did string) bool { return hidden[did] }, tab.sql.force); err != nil {
-			return err
-		}
-		return m.folder.writeCounts(ctx, tx, t)
+		_, err = m.folder.write(ctx, tx, nil, tab, keys, changes, have, func(did string) bool { return hidden[did] }, tab.sql.force)
+		return err
 	})
 	return n, last, err
 }

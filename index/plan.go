@@ -73,10 +73,19 @@ func Plan(live Live, cat *schema.Catalog) []Change {
 	for _, a := range live.Applied {
 		if _, exists := live.Tables[a.Table]; exists && !p.wanted[a.NSID] {
 			p.add(Change{Class: Destructive, Collection: a.NSID, What: "no lexicon describes it; drop table " + a.Table,
-				SQL: []string{"drop table " + RecordsSchema + "." + schema.Quote(a.Table)}, Done: &Applied{NSID: a.NSID}})
+				SQL: dropCollection(a), Done: &Applied{NSID: a.NSID}})
 		}
 	}
 	return p.changes
+}
+
+// dropCollection removes a table and what stands about its records elsewhere.
+func dropCollection(a Applied) []string {
+	out := []string{"drop table " + RecordsSchema + "." + schema.Quote(a.Table)}
+	for _, side := range []string{"link", "link_count", "flag", "tombstone"} {
+		out = append(out, fmt.Sprintf("delete from atview.%s where collection = %s", side, quoteLiteral(a.NSID)))
+	}
+	return out
 }
 
 type planner struct {

@@ -109,3 +109,18 @@ func castOf(c *schema.Collection, i int) string {
 	}
 	return ""
 }
+
+// recountSQL counts the collection's links from its rows. A row holds a link to
+// a target by a path once, so rows are records. $1 is the NSID.
+func recountSQL(c *schema.Collection) string {
+	var b strings.Builder
+	b.WriteString("insert into atview.link_count (target, collection, path, records, dids)\n" +
+		"select target, $1, path, count(*), count(distinct did) from (\n" +
+		"select target, path, did from atview.link where collection = $1 and not hidden")
+	for _, l := range c.Links {
+		fmt.Fprintf(&b, "\nunion all select %s, %s, did from %s where not hidden and %[1]s is not null",
+			schema.Quote(l.Column.Name), quoteLiteral(l.Path), TableName(c))
+	}
+	b.WriteString("\n) links group by target, path")
+	return b.String()
+}

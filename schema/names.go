@@ -244,11 +244,12 @@ func (c *Collection) ViaField(l *Link) string {
 // records in this collection: `appBskyActorProfileByDid`.
 func (c *Collection) ByDIDField() string { return c.QueryField() + "ByDid" }
 
-// Identifier joins parts with `_` to the name of an index or constraint, cut
-// and hashed when Postgres would cut it.
-func Identifier(parts ...string) string {
-	joined := strings.Join(parts, "_")
-	return fit(joined, joined)
+// IndexName names a table's index by its columns. The `$`, which no table name
+// has, keeps column `family` of table `platform` from meeting table
+// `platform_family`.
+func IndexName(table string, columns ...string) string {
+	name := table + "$" + strings.Join(columns, "_")
+	return fit(name, name)
 }
 
 // Quote makes any name an SQL identifier.

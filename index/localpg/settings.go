@@ -32,6 +32,9 @@ type machine struct {
 func settings(port int, m machine, fast bool) []setting {
 	const mb = 1 << 20
 	buffers := min(max(m.memory/16, 256*mb), 512*mb)
+	if fast {
+		buffers = 128 * mb // several test processes run at once
+	}
 	list := []setting{
 		{"listen_addresses", "127.0.0.1", "private: nobody but this machine"},
 		{"port", strconv.Itoa(port), "chosen free at the first start, kept in the file port"},
