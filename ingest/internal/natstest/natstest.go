@@ -16,6 +16,7 @@ import (
 type Server struct {
 	t    testing.TB
 	opts server.Options
+	addr string
 	srv  *server.Server
 }
 
@@ -56,7 +57,10 @@ func (s *Server) Restart() {
 		s.t.Fatal("NATS server does not get ready")
 	}
 	s.srv = srv
-	s.opts.Port = opts.Port // of the first start
+	if s.addr == "" {
+		s.addr = srv.Addr().String()
+		s.opts.Port = opts.Port
+	}
 }
 
 // Stop stops the server. It may be called twice.
@@ -71,7 +75,7 @@ func (s *Server) StoreDir() string { return s.opts.StoreDir }
 // Connect connects a client that never gives up; it ends with the test.
 func (s *Server) Connect() *nats.Conn {
 	s.t.Helper()
-	return s.connect(s.srv.Addr().String())
+	return s.connect(s.addr)
 }
 
 func (s *Server) connect(addr string) *nats.Conn {

@@ -58,7 +58,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.s.srv.Addr().String())
+		server, err := net.Dial("tcp", p.s.addr)
 		if err != nil {
 			client.Close()
 			continue
