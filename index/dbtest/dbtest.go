@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -88,7 +89,7 @@ func Private(t testing.TB) *localpg.Server {
 	if err != nil {
 		t.Fatalf("dbtest: %v", err)
 	}
-	server, err := startServer(t.Context(), dir)
+	server, err := startServer(t.Context(), dir, zerolog.NewTestWriter(t))
 	if err != nil {
 		release()
 		t.Fatalf("dbtest: %v", err)
@@ -155,7 +156,7 @@ func (i *instance) open(ctx context.Context) (err error) {
 		if i.dir, i.release, err = newRun(); err != nil {
 			return err
 		}
-		if i.server, err = startServer(ctx, i.dir); err != nil {
+		if i.server, err = startServer(ctx, i.dir, os.Stderr); err != nil {
 			return err
 		}
 		i.url = i.server.URL()
@@ -189,12 +190,12 @@ func (i *instance) stop() error {
 	return err
 }
 
-func startServer(ctx context.Context, dir string) (*localpg.Server, error) {
+func startServer(ctx context.Context, dir string, log io.Writer) (*localpg.Server, error) {
 	return localpg.Start(ctx, localpg.Config{
 		Dir:      filepath.Join(dir, "pg"),
 		Fast:     true,
 		Template: filepath.Join(base(), "template"),
-		Log:      zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
+		Log:      zerolog.New(log).Level(zerolog.WarnLevel),
 	})
 }
 

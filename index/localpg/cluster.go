@@ -36,6 +36,7 @@ func (s *Server) prepareCluster(ctx context.Context, step *stepLog) error {
 		if err := s.createCluster(ctx); err != nil {
 			return fmt.Errorf("create cluster in %s: %w", s.cluster, err)
 		}
+		s.fresh = true
 		step.done("created the cluster", func(e *zerolog.Event) { e.Str("user", s.user.name) })
 	}
 	if err := recordPlace(s.cfg.Dir, s.cluster); err != nil {

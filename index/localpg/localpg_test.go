@@ -164,6 +164,22 @@ func TestStart(t *testing.T) {
 		connect(t, start(t, Config{Dir: dir})) // the folder is free, and in order
 	})
 
+	t.Run("CutOffBeforeTheDatabaseWasMade", func(t *testing.T) {
+		t.Parallel()
+		dir := folder(t)
+		s := start(t, Config{Dir: dir})
+		conn, err := pgx.Connect(t.Context(), s.url("postgres"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, conn, `drop database `+Name)
+		if err := conn.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stop(t, s)
+		connect(t, start(t, Config{Dir: dir}))
+	})
+
 	t.Run("CancelledLeavesNothing", func(t *testing.T) {
 		t.Parallel()
 		dir := folder(t)
@@ -199,12 +215,12 @@ func TestStart(t *testing.T) {
 
 	t.Run("BadConfig", func(t *testing.T) {
 		t.Parallel()
-		_, err := Start(t.Context(), Config{Settings: map[string]string{"work_mem = 1\nfsync": "off"}})
+		_, err := Start(t.Context(), Config{Settings: map[string]string{"work_mem = 1\nfsync": "off", "Port": "5432"}})
 		if err == nil {
 			t.Fatal("no error")
 		}
-		if faults := strings.Count(err.Error(), "\n") + 1; faults != 2 {
-			t.Errorf("%d faults reported, want 2:\n%v", faults, err)
+		if faults := strings.Count(err.Error(), "\n") + 1; faults != 3 {
+			t.Errorf("%d faults reported, want 3:\n%v", faults, err)
 		}
 	})
 }

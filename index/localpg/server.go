@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,13 +72,19 @@ func (c *Config) validate() error {
 	if c.Dir == "" {
 		errs = append(errs, errors.New("no folder given for the private Postgres (Dir)"))
 	}
-	for name := range c.Settings {
-		if !settingName.MatchString(name) {
+	for _, name := range slices.Sorted(maps.Keys(c.Settings)) {
+		switch {
+		case !settingName.MatchString(name):
 			errs = append(errs, fmt.Errorf("%q is not the name of a Postgres setting", name))
+		case slices.Contains(reserved, strings.ToLower(name)):
+			errs = append(errs, fmt.Errorf("the setting %s of the private Postgres cannot be changed: atview finds the server by it", name))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// reserved settings say where the server is.
+var reserved = []string{"port", "listen_addresses", "data_directory", "config_file", "hba_file"}
 
 // Server is a running private Postgres. Its methods are safe for concurrent
 // use.
@@ -88,6 +97,7 @@ type Server struct {
 	password string
 	port     int
 	output   *output
+	fresh    bool // the cluster was made by this start
 
 	ctx    context.Context // of the supervision, not of a request; ends with Stop
 	cancel context.CancelFunc
@@ -241,15 +251,18 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // ensureDatabase creates the database of URL if the cluster is new.
 func (s *Server) ensureDatabase(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, s.URL())
-	if err == nil {
-		return conn.Close(ctx)
+	if !s.fresh {
+		conn, err := pgx.Connect(ctx, s.URL())
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		// The first start may have been cut off before it came this far.
+		var pgErr *pgconn.PgError
+		if !errors.As(err, &pgErr) || pgErr.Code != "3D000" { // invalid_catalog_name
+			return fmt.Errorf("connection to the private Postgres: %w", err)
+		}
 	}
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || pgErr.Code != "3D000" { // invalid_catalog_name
-		return fmt.Errorf("connection to the private Postgres: %w", err)
-	}
-	conn, err = pgx.Connect(ctx, s.url("postgres"))
+	conn, err := pgx.Connect(ctx, s.url("postgres"))
 	if err != nil {
 		return fmt.Errorf("connection to the private Postgres: %w", err)
 	}
