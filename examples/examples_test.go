@@ -214,7 +214,7 @@ func TestQueriesParse(t *testing.T) {
 		}
 		names = append(names, doc.Operations[0].Name)
 	}
-	if want := []string{"NewestRecipes", "FiveStars", "Live"}; !slices.Equal(names, want) {
+	if want := []string{"NewestRecipes", "FiveStars"}; !slices.Equal(names, want) {
 		t.Errorf("operations %v, want %v", names, want)
 	}
 }
