@@ -2,6 +2,7 @@ package graphql
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vektah/gqlparser/v2/ast"
 
@@ -18,10 +19,11 @@ type page struct {
 	where input
 	sql   string // the page alone, joins and counts come on top
 	count string // SQL of the list's length when nothing filters it; "" for none kept
+	field ast.Path
 }
 
 func (c *compiler) page(f *ast.Field, col *schema.Collection, base func(alias string) string) *page {
-	p := &page{paging: c.paging(f), col: col, base: base, where: c.argument(f, "where"), alias: c.alias("t")}
+	p := &page{paging: c.paging(f), col: col, base: base, where: c.argument(f, "where"), alias: c.alias("t"), field: slices.Clone(c.path)}
 	p.order = c.order(col, c.argument(f, "sortBy"))
 	conditions := c.conditions(p, p.alias)
 	if !p.after.null() {
@@ -54,10 +56,10 @@ func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *s
 	out := &connection{limit: p.limit, backward: p.backward, total: -1, previous: -1, next: -1}
 	outer := c.rows
 	inExtra := func(sql func() string, k kind) int {
-		rowsStmt := c.stmt
-		c.stmt = stmt
+		rowsStmt, path := c.stmt, c.path
+		c.stmt, c.path = stmt, p.field // arguments are the list's, whatever asks for them
 		slot := extra.slot(sql(), k)
-		c.stmt = rowsStmt
+		c.stmt, c.path = rowsStmt, path
 		return slot
 	}
 	exists := func(at input, s side) int {

@@ -319,36 +319,47 @@ func (e *executor) read(ctx context.Context, r *run) []result {
 		return results
 	}
 	defer conn.Release()
-	for len(jobs) > 0 {
-		if len(jobs) == 1 {
-			rows, err := conn.Query(ctx, jobs[0].sql, jobs[0].args...)
-			var read []row
-			if err == nil {
-				read, err = readRows(rows)
-			}
-			put(jobs[0], read, err)
-			break
+	alone := func(j job) {
+		rows, err := conn.Query(ctx, j.sql, j.args...)
+		var read []row
+		if err == nil {
+			read, err = readRows(rows)
 		}
+		put(j, read, err)
+	}
+	for len(jobs) > 1 {
 		batch := &pgx.Batch{}
 		for _, j := range jobs {
 			batch.Queue(j.sql, j.args...)
 		}
 		sent := conn.SendBatch(ctx, batch)
-		done := 0
+		done, failed := 0, false
 		for _, j := range jobs {
-			done++
 			rows, err := sent.Query()
 			var read []row
 			if err == nil {
 				read, err = readRows(rows)
 			}
-			put(j, read, err)
-			if err != nil {
+			if failed = err != nil; failed {
+				put(j, nil, err)
 				break
 			}
+			put(j, read, nil)
+			done++
 		}
 		_ = sent.Close() // its error is that of the statement above
+		if failed {
+			// All statements are prepared before the first is run, so an error at the
+			// first may be another's.
+			if done == 0 {
+				alone(jobs[0])
+			}
+			done++
+		}
 		jobs = jobs[done:]
+	}
+	for _, j := range jobs {
+		alone(j)
 	}
 	return results
 }

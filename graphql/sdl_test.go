@@ -80,7 +80,7 @@ func TestJoinsAreBounded(t *testing.T) {
 		{"auto", Config{}, JoinsRelated, maxJoinFields, map[string]bool{
 			"AppBskyFeedPost.appBskyFeedLikeViaSubject":    true, // one authority
 			"PubLeafletDocument.appBskyFeedLikeViaSubject": false,
-			"PubLeafletDocument.appBskyActorProfileByDid":  true, // a singleton
+			"PubLeafletDocument.appBskyActorProfileByDid":  true,  // a singleton
 			"AppBskyActorProfile.appBskyActorProfileByDid": false, // itself
 		}},
 		{"globs", Config{JoinGlobs: []string{"pub.leaflet.d*"}}, JoinsRelated, maxJoinFields + 2000, map[string]bool{
