@@ -66,7 +66,10 @@ func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *s
 		return inExtra(func() string {
 			alias := c.alias("c")
 			conditions := append(c.conditions(p, alias), c.beyond(p.order, alias, at, s))
-			return fmt.Sprintf("exists (select from %s %s where %s)", tableSQL(p.col), alias, conjunction(conditions))
+			// The nearest one, by the index that the page comes from: of EXISTS,
+			// Postgres thinks that any row will do, and reads the table until one does.
+			return fmt.Sprintf("(select true from %s %s where %s order by %s limit 1) is not null",
+				tableSQL(p.col), alias, conjunction(conditions), p.order.sql(alias, s == notAfter))
 		}, kindBoolean)
 	}
 	r := rec{scope: rows, alias: p.alias, col: p.col}
