@@ -111,7 +111,7 @@ func TestConstraints(t *testing.T) {
 	if p := m.Problems(); len(p) > 0 {
 		t.Errorf("problems %v", p)
 	}
-	made := check(t, cat, m, 20_000)
+	made := check(t, cat, m, 8_000)
 	for _, col := range cat.Collections {
 		if len(made[col.NSID]) < 10 {
 			t.Errorf("%s: %d records", col.NSID, len(made[col.NSID]))
@@ -253,7 +253,7 @@ func TestIndigoAgrees(t *testing.T) {
 	m := newModel(t, cat, simulate.Config{Seed: 21})
 	objections := map[string]int{}
 	checked := 0
-	for range 10_000 {
+	for range 5_000 {
 		ev := m.Next()
 		if ev.Kind != stream.KindCommit || ev.Commit.Operation == stream.Delete {
 			continue

@@ -61,7 +61,7 @@ func TestRecordsOfTheCorpusAreValid(t *testing.T) {
 	}
 	bad := map[syntax.NSID]int{}
 	made := map[syntax.NSID]int{}
-	for range 20_000 {
+	for range 12_000 {
 		ev := m.Next()
 		if ev.Kind != stream.KindCommit || ev.Commit.Operation == stream.Delete {
 			continue

@@ -116,7 +116,7 @@ func TestStateIsWhatAReaderHas(t *testing.T) {
 		Mix:      simulate.Mix{Create: 70, Update: 10, Delete: 10, Identity: 3, Account: 3},
 	})
 	r := newReader(t)
-	const events = 20_000
+	const events = 12_000
 	for range events {
 		r.fold(m.Next())
 	}
@@ -199,7 +199,7 @@ func TestLinksOfTheCorpus(t *testing.T) {
 	t.Parallel()
 	cat := load(t, shared(t, "lexicons"))
 	m := newModel(t, cat, simulate.Config{Seed: 2, Odd: 0.05})
-	for range 10_000 {
+	for range 5_000 {
 		m.Next()
 	}
 	s := m.State()
