@@ -62,11 +62,11 @@ func binariesFor(ctx context.Context, cfg Config, log zerolog.Logger) (Binaries,
 	if err != nil {
 		return Binaries{}, err
 	}
-	major, err := clusterMajor(cluster)
+	user, err := accountFor(cluster) // first: it says best whose cluster we may not read
 	if err != nil {
 		return Binaries{}, err
 	}
-	user, err := accountFor(cluster)
+	major, err := clusterMajor(cluster)
 	if err != nil {
 		return Binaries{}, err
 	}

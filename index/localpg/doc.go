@@ -46,6 +46,12 @@
 // relatives from the system's own package sources, elsewhere by the
 // embedded-postgres library.
 //
+// # Under a service manager
+//
+// Whoever stops the process should signal it alone and not Postgres (in a
+// systemd unit: KillMode=mixed): Postgres would refuse new connections at once,
+// while the process still finishes what it has in hand.
+//
 // # Left to others
 //
 // Tables, roles and extensions; backups; moving a cluster to a newer major

@@ -60,6 +60,9 @@ func install(ctx context.Context, cfg Config, user account, log zerolog.Logger) 
 		return found[0], nil
 	}
 
+	if err := removeUnfinished(dir); err != nil {
+		return Binaries{}, err
+	}
 	i := installer{cfg: cfg, dir: dir, log: log}
 	var errs []error
 	for _, way := range []struct {

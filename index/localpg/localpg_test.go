@@ -213,6 +213,19 @@ func TestStart(t *testing.T) {
 		}
 	})
 
+	t.Run("ClearsAwayWhatWasCutOff", func(t *testing.T) {
+		t.Parallel()
+		dir := folder(t)
+		half := filepath.Join(dir, "new-123", "cluster", "base")
+		if err := os.MkdirAll(half, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		connect(t, start(t, Config{Dir: dir}))
+		if left, err := filepath.Glob(filepath.Join(dir, "new-*")); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	})
+
 	t.Run("BadConfig", func(t *testing.T) {
 		t.Parallel()
 		_, err := Start(t.Context(), Config{Settings: map[string]string{"work_mem = 1\nfsync": "off", "Port": "5432"}})

@@ -2,6 +2,7 @@ package localpg
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -29,8 +30,9 @@ type output struct {
 	done chan struct{}
 	once sync.Once
 
-	mu    sync.Mutex
-	lines []string // the last few, for an error
+	mu      sync.Mutex
+	lines   []string        // the last few, for an error
+	waiting []chan struct{} // for their mark to come through, in order
 }
 
 const keptLines = 20
@@ -60,6 +62,7 @@ func (o *output) run(file *os.File) {
 	// A line longer than the buffer comes in parts, which is as good.
 	for r := bufio.NewReaderSize(o.read, 64<<10); ; {
 		line, err := r.ReadSlice('\n')
+		line, marked := bytes.CutSuffix(line, []byte(mark)) // after half a line, if its writer was killed
 		if len(line) > 0 {
 			if size+int64(len(line)) > maxLogFile {
 				file, size = o.rotate(file), 0
@@ -71,6 +74,9 @@ func (o *output) run(file *os.File) {
 				size += int64(n)
 			}
 			o.take(strings.TrimSpace(string(line)))
+		}
+		if marked {
+			o.passed()
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			break // io.EOF when all of Postgres has ended, or the deadline of close
@@ -109,11 +115,37 @@ func (o *output) take(line string) {
 	o.lines = append(o.lines, line)
 }
 
-// tail is what Postgres said last, on one line.
+// mark goes through the pipe to find out when what came before has been read.
+const mark = "\x00atview\n"
+
+// tail is what Postgres said last, on one line. All that it wrote before the
+// call is taken into account: of a server that has just ended, the last words
+// may still be in the pipe.
 func (o *output) tail() string {
+	seen := make(chan struct{})
+	o.mu.Lock()
+	o.waiting = append(o.waiting, seen)
+	o.mu.Unlock()
+	if _, err := o.pipe.WriteString(mark); err == nil {
+		select {
+		case <-seen:
+		case <-o.done:
+		case <-time.After(time.Second): // the mark was torn apart; the text is for people only
+		}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return strings.Join(o.lines[max(0, len(o.lines)-6):], "; ")
+}
+
+// passed tells the oldest waiter that its mark has come through.
+func (o *output) passed() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.waiting) > 0 {
+		close(o.waiting[0])
+		o.waiting = o.waiting[1:]
+	}
 }
 
 // close ends the reading when the last writer has gone, or soon after.

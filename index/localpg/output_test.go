@@ -45,3 +45,24 @@ func TestOutputIsBounded(t *testing.T) {
 		t.Errorf("tail is %q", o.tail())
 	}
 }
+
+func TestOutputTailIsComplete(t *testing.T) {
+	t.Parallel()
+	o, err := newOutput(t.TempDir(), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.close()
+	for _, text := range []string{"one\n", "two\n", "half"} {
+		if _, err := o.pipe.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		if got := o.tail(); !strings.HasSuffix(got, strings.TrimSpace(text)) {
+			t.Errorf("after %q the tail is %q", text, got)
+		}
+	}
+	text, err := os.ReadFile(o.path)
+	if err != nil || string(text) != "one\ntwo\nhalf" {
+		t.Errorf("the log is %q, %v", text, err)
+	}
+}

@@ -124,7 +124,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("folder of the private Postgres: %w", err)
 	}
-	log := cfg.Log.With().Str("component", "localpg").Logger()
+	log := cfg.Log
 	began := time.Now()
 
 	var undo []func()

@@ -5,18 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
-
-	"os/exec"
 )
 
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 10 * time.Second
+	// maxPause is for a server that came up and died again, where it is likely
+	// that work goes on in between.
+	maxPause = time.Second
 	// steady is how long a server must have lived for its death to count as the
 	// first one again.
 	steady = time.Minute
@@ -50,7 +52,7 @@ func (s *Server) supervise(startCtx context.Context, first chan<- error) {
 	if err != nil {
 		return
 	}
-	backoff := minBackoff
+	var backoff time.Duration // none after the first death
 	for {
 		born := time.Now()
 		select {
@@ -61,21 +63,31 @@ func (s *Server) supervise(startCtx context.Context, first chan<- error) {
 		}
 		s.setPid(0)
 		if time.Since(born) > steady {
-			backoff = minBackoff
+			backoff = 0
 		}
-		s.log.Error().Str("how", p.state()).Str("said", s.output.tail()).Msg("Postgres has ended; starting it again")
-		for {
+		s.log.Error().Str("how", p.state()).Str("said", s.output.tail()).Dur("wait", min(backoff, maxPause)).
+			Msg("Postgres has ended; starting it again")
+		for limit := maxPause; ; limit = maxBackoff {
+			if !s.pause(min(backoff, limit)) {
+				return
+			}
+			backoff = min(max(2*backoff, minBackoff), maxBackoff)
 			if p = s.again(); p != nil {
 				break
 			}
-			s.log.Warn().Dur("in", backoff).Msg("next try to start Postgres")
-			select {
-			case <-s.ctx.Done():
-				return
-			case <-time.After(backoff):
-			}
-			backoff = min(2*backoff, maxBackoff)
 		}
+	}
+}
+
+// pause returns false if Stop came first.
+func (s *Server) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.ctx.Done():
+		return false
+	case <-timer.C:
+		return s.ctx.Err() == nil
 	}
 }
 

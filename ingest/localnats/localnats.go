@@ -96,7 +96,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		log:  cfg.Log.With().Str("component", "localnats").Logger(),
+		log:  cfg.Log,
 		lock: lock,
 		open: cfg.Port != 0,
 	}
