@@ -242,7 +242,7 @@ func New(cat *schema.Catalog, cfg Config) (*Model, error) {
 
 // Know tells the model of a record that is not of its own network, so that its
 // records can point there. What is no create or update is ignored. It is not part
-// of the [State].
+// of the [State]. A server's model is told before there is a server.
 func (m *Model) Know(ev stream.Event) {
 	if ev.Kind != stream.KindCommit || ev.Commit.CID == "" {
 		return

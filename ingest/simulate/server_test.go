@@ -428,6 +428,34 @@ func TestServer(t *testing.T) {
 		}
 	})
 
+	t.Run("IdleSubscriberIsPinged", func(t *testing.T) {
+		t.Parallel()
+		w := serve(t, cat, simulate.ServerConfig{Ping: time.Millisecond})
+		w.Pause()
+		pinged := make(chan struct{}, 1)
+		conn, _, err := websocket.Dial(t.Context(), "ws://"+w.host+"/subscribe", &websocket.DialOptions{
+			OnPingReceived: func(context.Context, []byte) bool {
+				select {
+				case pinged <- struct{}{}:
+				default:
+				}
+				return true
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { // coder/websocket takes pings while it reads
+			for {
+				if _, _, err := conn.Read(t.Context()); err != nil {
+					return
+				}
+			}
+		}()
+		<-pinged
+		_ = conn.CloseNow()
+	})
+
 	t.Run("RateIsKept", func(t *testing.T) {
 		t.Parallel()
 		start := time.Now()

@@ -131,6 +131,13 @@ func TestStateIsWhatAReaderHas(t *testing.T) {
 	}
 
 	s := m.State()
+	handles := map[syntax.Handle]bool{}
+	for _, a := range s.Accounts {
+		handles[a.Handle] = true
+	}
+	if len(handles) != len(s.Accounts) {
+		t.Errorf("%d accounts have %d handles", len(s.Accounts), len(handles))
+	}
 	if s.Events != events {
 		t.Errorf("state after %d events, want %d", s.Events, events)
 	}

@@ -183,8 +183,7 @@ func (s *subscriber) close(err error) {
 	case errors.Is(err, errUpdate):
 		code, text = websocket.ClosePolicyViolation, errUpdate.Error()
 	}
-	var broken net.Error
-	if !errors.As(err, &broken) {
+	if _, broken := errors.AsType[net.Error](err); !broken {
 		_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(time.Second))
 	}
 	_ = s.conn.Close()
