@@ -53,9 +53,11 @@ func (a *API) Swap(cat *schema.Catalog) error {
 	// schema has a server of its own.
 	server := handler.New(exec)
 	server.AddTransport(httpTransport{a.cfg.MaxBody})
-	server.SetQueryCache(shortQueries{lru.New[*ast.QueryDocument](maxDocuments)})
+	documents := shortQueries{lru.New[*ast.QueryDocument](maxDocuments)}
+	server.SetQueryCache(documents)
 	server.SetParserTokenLimit(a.cfg.MaxTokens)
 	server.SetRecoverFunc(a.recovered)
+	server.Use(limits{&a.cfg, m.schema, documents})
 	server.Use(exec)
 	a.now.Store(server)
 

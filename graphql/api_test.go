@@ -34,9 +34,9 @@ func TestRefusals(t *testing.T) {
 	deep := strings.Repeat("comMyrecipesRecipeByDid(first: 1) { edges { node { ", 8) + "title" + strings.Repeat(" } } }", 8)
 	bomb := "query { ...F0 } "
 	for i := range 20 {
-		bomb += fmt.Sprintf("fragment F%d on Query { a%d: actor(did: \"did:plc:a\") { did } ...F%d ...G%d } fragment G%d on Query { ...F%d } ", i, i, i+1, i, i, i+1)
+		bomb += fmt.Sprintf("fragment F%d on Query { a%d: actor(did: \"did:plc:a\") { did } ...G%d ... { ...G%d } } fragment G%d on Query { ... { ...F%d } } ", i, i, i, i, i, i+1)
 	}
-	bomb += "fragment F20 on Query { __typename }"
+	bomb += "fragment F20 on Query { kind: __typename }"
 	tests := []struct {
 		name, query string
 		vars        map[string]any
@@ -69,8 +69,8 @@ func TestRefusals(t *testing.T) {
 		{"too many sort keys", `{comMyrecipesRecipe(sortBy: [{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri}]) {totalCount}}`, nil, codeInput, "9 keys are over the maximum of 8", "[comMyrecipesRecipe]"},
 		{"too deep", "{ comMyrecipesRecipe(first: 1) { edges { node { " + deep + " } } } }", nil, codeDepth, "nested deeper than 20", ""},
 		{"too much", `{comMyrecipesRecipe(first: 1000) {edges {node {comMyrecipesRecipeByDid(first: 1000) {edges {node {title}}}}}}}`, nil, codeCost, "may read 1002001 rows, over the maximum of 100000", ""},
-		{"too many fields", "{" + strings.Repeat("a: __typename ", 5001) + "}", nil, "GRAPHQL_PARSE_FAILED", "token limit", ""},
-		{"fragments that multiply", bomb, nil, codeCost, "more than 5000 fields", ""},
+		{"too many tokens", "{" + strings.Repeat("a: __typename ", 5001) + "}", nil, "GRAPHQL_PARSE_FAILED", "token limit", ""},
+		{"fragments that multiply", bomb, nil, codeCost, "more than 20 times in one place", ""},
 		{"fragments in a circle", "{...A} fragment A on Query {...B} fragment B on Query {...A}", nil, "GRAPHQL_VALIDATION_FAILED", "Cannot spread fragment", ""},
 		{"unknown field", `{comMyrecipesRecipe {edges {node {tite}}}}`, nil, "GRAPHQL_VALIDATION_FAILED", `Did you mean "title"`, ""},
 		{"no GraphQL", `{`, nil, "GRAPHQL_PARSE_FAILED", "", ""},
@@ -433,4 +433,85 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("%v does not tell of %s", err, fault)
 		}
 	}
+}
+
+// TestCostlyTexts are short texts that were made to keep the server busy.
+func TestCostlyTexts(t *testing.T) {
+	t.Parallel()
+	a, err := New(load(t, shared(t, "lexicons")), nil, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbered := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.ReplaceAll(format, "#", fmt.Sprint(i)))
+		}
+		return b.String()
+	}
+	not := func(n int) string { return strings.Repeat("{not: ", n) + "{}" + strings.Repeat("}", n) }
+	tests := map[string]struct {
+		query string
+		vars  any
+	}{
+		"one field again and again":         {"{" + strings.Repeat("__typename ", 9990) + "}", nil},
+		"one name again and again":          {"{" + strings.Repeat("a: __typename ", 3300) + "}", nil},
+		"one list again and again":          {"{" + strings.Repeat("comMyrecipesRecipe {totalCount} ", 2400) + "}", nil},
+		"fields that do not exist":          {"{" + numbered(3000, "comMyrecipesRecipe# ") + "}", nil},
+		"fragments that do not end":         {"{...F0}" + numbered(600, " fragment F# on Query {...F1 ...F2 __typename}"), nil},
+		"many fragments":                    {"{" + numbered(900, "...F# ") + "}" + numbered(900, " fragment F# on Query {x#: __typename}"), nil},
+		"deep conditions":                   {"{comMyrecipesRecipe(where: " + not(2400) + ") {totalCount}}", nil},
+		"deep conditions in a default":      {"query($w: ComMyrecipesRecipeWhereInput = " + not(2400) + ") {comMyrecipesRecipe(where: $w) {totalCount}}", nil},
+		"deep conditions in a variable":     {"query($w: ComMyrecipesRecipeWhereInput) {comMyrecipesRecipe(where: $w) {totalCount}}", map[string]any{"w": json.RawMessage(strings.Repeat(`{"not":`, 5000) + "{}" + strings.Repeat("}", 5000))}},
+		"many conditions":                   {"query($w: [ComMyrecipesRecipeWhereInput!]) {comMyrecipesRecipe(where: {or: $w}) {totalCount}}", map[string]any{"w": json.RawMessage("[" + strings.Repeat(`{"title":{"eq":"a"}},`, 20000) + `{"title":{"eq":"a"}}]`)}},
+		"large answers about the schema":    {"{__schema {types {fields {args {type {inputFields {" + numbered(50, "a#: name b#: description ") + "}}}}}}}", nil},
+		"nested questions about the schema": {"{__schema {types {fields {type {fields {type {fields {name}}}}}}}}", nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			got := post(t, a, test.query, test.vars)
+			if len(got.Errors) == 0 || got.code() == codeInternal {
+				t.Errorf("answered %s", got.body[:min(len(got.body), 300)])
+			}
+			if took := time.Since(start); took > slower*3*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// TestAnswersAreBounded: also when few records are asked for in many names.
+func TestAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	w := smallWorld(t)
+	a := w.api(t, Config{MaxAnswer: 10_000})
+	for name, query := range map[string]string{
+		"rows":          `{comMyrecipesRecipe {edges {node {record title description ingredients steps}}} appBskyFeedPost {edges {node {record facets {index {byteStart}} embed {__typename}}}} comExampleEverything {edges {node {record inner {text} inners {text} opens {__typename} uri cid rev did text}}} comMyrecipesReview {edges {node {record}}}}`,
+		"names":         `{comExampleEverything(where: {rkey: {eq: "1"}}) {edges {node {` + numberedAliases(200, "record") + `}}}}`,
+		"introspection": `{__schema {types {name description fields {name description}}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for range 2 {
+				if got := post(t, a, query, nil); got.code() != codeAnswer || string(got.Data) != "null" {
+					t.Errorf("answered %d bytes, code %s", len(got.body), got.code())
+				}
+			}
+		})
+	}
+	t.Run("afterwards", func(t *testing.T) {
+		t.Parallel()
+		var out map[string]any
+		post(t, a, `{comMyrecipesRecipe {totalCount}}`, nil).data(t, &out)
+	})
+}
+
+func numberedAliases(n int, field string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "a%d: %s ", i, field)
+	}
+	return b.String()
 }

@@ -68,7 +68,9 @@ type compiler struct {
 	aliases int
 	rows    int // rows that the scope being compiled has at most
 	cost    int
-	err     *gqlerror.Error // the first one
+	// compared counts conditions.
+	compared int
+	err      *gqlerror.Error // the first one
 }
 
 // compile makes a plan of an operation that has been validated and is within
@@ -85,10 +87,7 @@ func compile(m *model, cfg *Config, doc *ast.QueryDocument, op *ast.OperationDef
 	}
 	p.cost = c.cost
 	if c.cost > cfg.MaxCost {
-		return nil, &gqlerror.Error{
-			Message:    fmt.Sprintf("the operation may read %d rows, over the maximum of %d: ask for smaller pages (`first`) or fewer nested lists", c.cost, cfg.MaxCost),
-			Extensions: map[string]any{"code": codeCost},
-		}
+		return nil, tooMuch("the operation may read %d rows, over the maximum of %d: ask for smaller pages (`first`) or fewer nested lists", c.cost, cfg.MaxCost)
 	}
 	return p, nil
 }

@@ -37,6 +37,9 @@ type Config struct {
 	MaxTokens int
 	// MaxBody bounds a request's body in bytes. Default 1 MiB.
 	MaxBody int64
+	// MaxAnswer bounds an answer in bytes, and what is read for it. Default
+	// 32 MiB: a record may have a megabyte, and a page a thousand records.
+	MaxAnswer int
 	// Timeout is for a request in whole and for each statement of it. Default 10 s.
 	Timeout time.Duration
 
@@ -89,6 +92,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxFields, 5_000)
 	setDefault(&c.MaxTokens, 10_000)
 	setDefault(&c.MaxBody, 1<<20)
+	setDefault(&c.MaxAnswer, 32<<20)
 	setDefault(&c.Timeout, 10*time.Second)
 	setDefault(&c.Joins, JoinsAuto)
 	setDefault(&c.BlobURL, defaultBlobURL)
@@ -102,7 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{"PageSize", int64(c.PageSize)}, {"MaxPage", int64(c.MaxPage)}, {"MaxDepth", int64(c.MaxDepth)},
 		{"MaxCost", int64(c.MaxCost)}, {"MaxFields", int64(c.MaxFields)}, {"MaxTokens", int64(c.MaxTokens)},
-		{"MaxBody", c.MaxBody}, {"Timeout", int64(c.Timeout)},
+		{"MaxBody", c.MaxBody}, {"MaxAnswer", int64(c.MaxAnswer)}, {"Timeout", int64(c.Timeout)},
 	} {
 		if limit.value < 0 {
 			faults = append(faults, fmt.Errorf("%s is negative", limit.name))

@@ -16,6 +16,7 @@ const (
 	codeInput    = "BAD_USER_INPUT"         // an argument's value
 	codeDepth    = "DEPTH_LIMIT_EXCEEDED"   // Config.MaxDepth
 	codeCost     = "COST_LIMIT_EXCEEDED"    // Config.MaxCost, MaxFields
+	codeAnswer   = "ANSWER_TOO_LARGE"       // Config.MaxAnswer
 	codeTimeout  = "TIMEOUT"                // Config.Timeout
 	codeRequest  = "BAD_REQUEST"            // HTTP: no request of GraphQL
 	codeTooLarge = "REQUEST_TOO_LARGE"      // Config.MaxBody
@@ -42,6 +43,9 @@ func presentDatabase(path ast.Path, err error) (e *gqlerror.Error, told bool) {
 	e = &gqlerror.Error{Err: err, Path: path}
 	var pgErr *pgconn.PgError
 	switch {
+	case errors.Is(err, errTooLarge):
+		e.Message, e.Extensions = "the answer is too large: ask for smaller pages or fewer fields", map[string]any{"code": codeAnswer}
+		return e, true
 	case errors.As(err, &pgErr) && pgErr.Code == "57014", // query_canceled: statement_timeout, or us
 		errors.Is(err, context.DeadlineExceeded):
 		e.Message, e.Extensions = "the query took too long and was given up: ask for less, or filter and sort by what has an index", map[string]any{"code": codeTimeout}

@@ -2,6 +2,7 @@ package graphql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -93,27 +94,18 @@ func (e *executor) prepare(op *gql.OperationContext) (*run, *gqlerror.Error) {
 	for name, v := range r.vars {
 		r.vars[name] = plain(v)
 	}
-	cached := len(op.RawQuery) <= maxCachedQuery
 	roles, known := e.roles.Get(op.RawQuery)
-	if !known {
-		if err := checkLimits(e.cfg, op.Doc, op.Operation); err != nil {
-			return nil, err
-		}
-		if len(op.Operation.VariableDefinitions) > 0 {
-			roles = findRoles(op.Doc, op.Operation)
-		}
+	if !known && len(op.Operation.VariableDefinitions) > 0 {
+		roles = findRoles(op.Doc, op.Operation)
 	}
 	r.key = planKey{op.RawQuery, op.Operation.Name, shape(e.model.schema, op.Operation, roles, r.vars)}
 	r.plan, known = e.plans.Get(r.key)
 	if !known {
-		if err := checkLimits(e.cfg, op.Doc, op.Operation); err != nil {
-			return nil, err
-		}
 		var err *gqlerror.Error
 		if r.plan, err = compile(e.model, e.cfg, op.Doc, op.Operation, r.vars); err != nil {
 			return nil, err
 		}
-		if cached {
+		if len(op.RawQuery)+len(r.key.shape) <= maxCachedQuery {
 			e.roles.Add(op.RawQuery, roles)
 			e.plans.Add(r.key, r.plan)
 		}
@@ -161,7 +153,7 @@ type result struct {
 func (e *executor) answer(ctx context.Context, op *gql.OperationContext, r *run) ([]byte, gqlerror.List) {
 	var errs gqlerror.List
 	results := e.read(ctx, r)
-	w := writer{buf: make([]byte, 0, 4096), vars: r.vars}
+	w := writer{buf: make([]byte, 0, 4096), max: e.cfg.MaxAnswer, vars: r.vars}
 	w.buf = append(w.buf, '{')
 	for i, f := range r.plan.fields {
 		if i > 0 {
@@ -199,6 +191,9 @@ func (e *executor) answer(ctx context.Context, op *gql.OperationContext, r *run)
 		}
 		f.node.write(&w, res.rows, res.extra)
 	}
+	if w.full() {
+		return []byte("null"), append(errs, e.present(nil, errTooLarge))
+	}
 	w.buf = append(w.buf, '}')
 	if err := e.settle(ctx, &w); err != nil {
 		return []byte("null"), append(errs, e.present(nil, err))
@@ -231,13 +226,13 @@ func (e *executor) settle(ctx context.Context, w *writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout+time.Second/2)
 	defer cancel()
-	found := map[[3]string]bool{}
+	found, left := map[[3]string]bool{}, e.cfg.MaxAnswer
 	sent := e.db.SendBatch(ctx, batch)
 	for _, col := range order {
 		rows, err := sent.Query()
 		if err == nil {
 			var read []row
-			if read, err = readRows(rows); err == nil {
+			if read, err = readRows(rows, &left); err == nil {
 				for _, r := range read {
 					found[[3]string{col.Table, string(r.slots[0]), string(r.slots[1])}] = true
 				}
@@ -294,7 +289,7 @@ func (e *executor) read(ctx context.Context, r *run) []result {
 			jobs = append(jobs, job{i, 1, f.extra.sql, r.args[i][1]})
 		}
 	}
-	results := make([]result, len(r.plan.fields))
+	results, left := make([]result, len(r.plan.fields)), e.cfg.MaxAnswer
 	if len(jobs) == 0 {
 		return results
 	}
@@ -323,11 +318,11 @@ func (e *executor) read(ctx context.Context, r *run) []result {
 		rows, err := conn.Query(ctx, j.sql, j.args...)
 		var read []row
 		if err == nil {
-			read, err = readRows(rows)
+			read, err = readRows(rows, &left)
 		}
 		put(j, read, err)
 	}
-	for len(jobs) > 1 {
+	for len(jobs) > 1 && left >= 0 {
 		batch := &pgx.Batch{}
 		for _, j := range jobs {
 			batch.Queue(j.sql, j.args...)
@@ -338,7 +333,10 @@ func (e *executor) read(ctx context.Context, r *run) []result {
 			rows, err := sent.Query()
 			var read []row
 			if err == nil {
-				read, err = readRows(rows)
+				read, err = readRows(rows, &left)
+			}
+			if left < 0 {
+				cancel() // the rest of it is still on its way
 			}
 			if failed = err != nil; failed {
 				put(j, nil, err)
@@ -351,7 +349,7 @@ func (e *executor) read(ctx context.Context, r *run) []result {
 		if failed {
 			// All statements are prepared before the first is run, so an error at the
 			// first may be another's.
-			if done == 0 {
+			if done == 0 && left >= 0 {
 				alone(jobs[0])
 			}
 			done++
@@ -359,15 +357,21 @@ func (e *executor) read(ctx context.Context, r *run) []result {
 		jobs = jobs[done:]
 	}
 	for _, j := range jobs {
+		if left < 0 {
+			put(j, nil, errTooLarge)
+			continue
+		}
 		alone(j)
 	}
 	return results
 }
 
+// errTooLarge is returned for rows that are over Config.MaxAnswer together.
+var errTooLarge = errors.New("the answer is too large")
+
 // readRows copies rows out of the connection's buffer, which the next read
-// overwrites.
-func readRows(rows pgx.Rows) ([]row, error) {
-	defer rows.Close()
+// overwrites. left is how many bytes a request may still read.
+func readRows(rows pgx.Rows, left *int) ([]row, error) {
 	var out []row
 	var arena []byte
 	for rows.Next() {
@@ -375,6 +379,9 @@ func readRows(rows pgx.Rows) ([]row, error) {
 		size := 0
 		for _, v := range raw {
 			size += len(v)
+		}
+		if *left -= size; *left < 0 {
+			return nil, errTooLarge // without Close, which would read all the rest
 		}
 		if cap(arena)-len(arena) < size {
 			arena = make([]byte, 0, max(size, 8<<10))
@@ -389,5 +396,6 @@ func readRows(rows pgx.Rows) ([]row, error) {
 		}
 		out = append(out, row{slots: slots})
 	}
+	rows.Close()
 	return out, rows.Err()
 }

@@ -44,7 +44,7 @@ func (e *executor) introspect(w *writer, op *gql.OperationContext, r *run, f *as
 		name, _ := i.value(f, "name").(string)
 		i.typ(i.schema.Types[name], f.SelectionSet)
 	}
-	if len(key.query) <= maxCachedQuery && len(values) <= maxCachedQuery {
+	if len(key.query) <= maxCachedQuery && len(values) <= maxCachedQuery && !w.over {
 		e.texts.Add(key, slices.Clone(w.buf[start:]))
 	}
 	return nil
@@ -83,6 +83,9 @@ func (i *introspector) fields(set ast.SelectionSet, typeName string) []*ast.Fiel
 func (i *introspector) object(set ast.SelectionSet, typeName string, write func(f *ast.Field)) {
 	i.w.buf = append(i.w.buf, '{')
 	for n, f := range i.fields(set, typeName) {
+		if i.w.full() {
+			return
+		}
 		if n > 0 {
 			i.w.buf = append(i.w.buf, ',')
 		}
@@ -99,6 +102,9 @@ func (i *introspector) object(set ast.SelectionSet, typeName string, write func(
 func each[T any](i *introspector, list []T, write func(T)) {
 	i.w.buf = append(i.w.buf, '[')
 	for n, item := range list {
+		if i.w.full() {
+			return
+		}
 		if n > 0 {
 			i.w.buf = append(i.w.buf, ',')
 		}

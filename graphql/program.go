@@ -40,10 +40,19 @@ type rootNode interface {
 // writer is an answer being written.
 type writer struct {
 	buf     []byte
+	max     int  // bytes
+	over    bool // the answer has become longer than max and is of no use
 	vars    map[string]any
 	lookups map[*byte]map[string][]byte // rows by URI, of slots that have been looked into
 	pending []pending
 	parser  fastjson.Parser
+}
+
+// full says that writing more is in vain. A few names can ask for the same
+// large value a thousand times.
+func (w *writer) full() bool {
+	w.over = w.over || len(w.buf) > w.max
+	return w.over
 }
 
 func (w *writer) str(s string) { w.buf = append(w.buf, s...) }
@@ -160,6 +169,9 @@ func (n *object) add(alias string, value node) {
 func (n *object) write(w *writer, r *row) {
 	w.buf = append(w.buf, '{')
 	for i, key := range n.keys {
+		if w.full() {
+			return
+		}
 		if i > 0 {
 			w.buf = append(w.buf, ',')
 		}
@@ -646,6 +658,9 @@ func (p *jsonObject) project(w *writer, r *row, v []byte) bool {
 	}
 	w.buf = append(w.buf, '{')
 	for i, f := range p.fields {
+		if w.full() {
+			return true
+		}
 		if i > 0 {
 			w.buf = append(w.buf, ',')
 		}

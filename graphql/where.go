@@ -44,6 +44,10 @@ func (c *compiler) where(in input, p place) string {
 	if in.null() {
 		return ""
 	}
+	if strings.Count(in.path, "\x00") > 2*maxValueDepth { // Postgres' own stack ends at some thousands
+		c.failInput(in, fmt.Errorf("conditions are nested deeper than %d", maxValueDepth))
+		return ""
+	}
 	var all []string
 	def := c.m.schema.Types[p.col.WhereInput()]
 	for _, f := range def.Fields {
@@ -283,6 +287,10 @@ func parensIf(sql string) string {
 	return sql
 }
 
+// maxConditions bounds the conditions of an operation. Postgres takes 65,535
+// parameters, and plans for longer than it runs with a few thousand.
+const maxConditions = 1000
+
 // scalar is the condition on one value. eq and ne take null for a value;
 // ne and notIn hold for records without one.
 func (c *compiler) scalar(in input, sql string, k kind) string {
@@ -295,6 +303,10 @@ func (c *compiler) scalar(in input, sql string, k kind) string {
 		operand := c.get(in, operator)
 		if !operand.given {
 			continue
+		}
+		if c.compared++; c.compared > maxConditions {
+			c.fail(codeCost, fmt.Sprintf("the operation has more than %d conditions", maxConditions))
+			return ""
 		}
 		switch operator {
 		case "isNull":
