@@ -179,11 +179,14 @@ func (r *Reader) consume(ctx context.Context) error {
 	nc := r.log.nc
 	status := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	if !nc.IsConnected() {
+		defer nc.RemoveStatusListener(status)
+		if nc.IsClosed() { // no event will say so
+			return ErrClosed
+		}
 		select {
 		case <-status:
 		case <-ctx.Done():
 		}
-		nc.RemoveStatusListener(status)
 		return errors.New("not connected")
 	}
 	ctx, cancel := context.WithCancel(ctx)
