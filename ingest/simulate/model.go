@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -130,6 +131,8 @@ type Model struct {
 	plan   []func() stream.Event // what happens next
 	commit *commit               // with operations to come
 	prob   []string
+
+	scratch []byte // for records that are being encoded
 }
 
 // commit is one that has several operations.
@@ -452,8 +455,10 @@ func (m *Model) write(r *record, compose func(*composer) object) {
 	o := compose(c)
 	r.thread = c.thread
 	r.odd = m.rng.Float64() < m.cfg.Odd && c.spoil(&o)
-	r.json = appendJSON(nil, o)
-	r.cid = recordCID(appendCBOR(nil, o))
+	m.scratch = appendCBOR(m.scratch[:0], o)
+	r.cid = recordCID(m.scratch)
+	m.scratch = appendJSON(m.scratch[:0], o)
+	r.json = bytes.Clone(m.scratch)
 }
 
 func (m *Model) changeHandle() stream.Event {
