@@ -10,6 +10,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
@@ -61,11 +62,12 @@ func (a *API) Swap(cat *schema.Catalog) error {
 	server.Use(exec)
 	a.now.Store(server)
 
-	event := a.cfg.Log.Info()
+	level, remedy := zerolog.InfoLevel, ""
 	if m.mode == JoinsRelated && a.cfg.Joins == JoinsAuto {
-		event = a.cfg.Log.Warn().Str("remedy", "join more with joins all, or name collections with join globs")
+		level, remedy = zerolog.WarnLevel, "; to join more, set joins to all or name collections in join globs"
 	}
-	event.Int("collections", len(cat.Collections)).Str("joins", string(m.mode)).Int("join_fields", m.fields).Msg("GraphQL schema built")
+	a.cfg.Log.WithLevel(level).Int("collections", len(cat.Collections)).Str("joins", string(m.mode)).Int("join_fields", m.fields).
+		Msg("GraphQL schema built" + remedy)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package graphql
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 	"time"
@@ -145,7 +146,7 @@ func PoolConfig(url string, timeout time.Duration) (*pgxpool.Config, error) {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
 	setDefault(&timeout, 10*time.Second)
-	for name, value := range map[string]string{
+	maps.Copy(config.ConnConfig.RuntimeParams, map[string]string{
 		"application_name":              "atview-api",
 		"default_transaction_read_only": "on",
 		"statement_timeout":             fmt.Sprint(timeout.Milliseconds()),
@@ -154,9 +155,7 @@ func PoolConfig(url string, timeout time.Duration) (*pgxpool.Config, error) {
 		// Both cost more than they give where answers take milliseconds.
 		"jit":                             "off",
 		"max_parallel_workers_per_gather": "0",
-	} {
-		config.ConnConfig.RuntimeParams[name] = value
-	}
+	})
 	// A prepared statement holds about 90 kB of a Postgres process.
 	config.ConnConfig.StatementCacheCapacity = 128
 	// A client that hangs up takes its query with it; without this, Postgres

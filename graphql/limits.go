@@ -42,9 +42,9 @@ func (l limits) MutateOperationParameters(ctx context.Context, params *gql.RawPa
 const (
 	// maxDefinitions bounds the operations and fragments of a document.
 	maxDefinitions = 200
-	// maxRepeats bounds how often a selection may ask for one response key. Twice
-	// is usual where fragments meet.
-	maxRepeats = 20
+	// maxRepeats bounds how often a selection may ask for one response key. Unions
+	// ask for a name once for each member.
+	maxRepeats = 100
 	// maxUnknown bounds the fields that do not exist: for each, validation
 	// compares all names of the type to suggest another.
 	maxUnknown = 20

@@ -173,8 +173,8 @@ func (o order) expanded(alias string, params []string, s side) string {
 	if s == notAfter || s == notBefore {
 		condition = "true" // the record of the cursor itself
 	}
-	for i := len(o.keys) - 1; i >= 0; i-- {
-		key, param := o.keys[i], params[i]
+	for i, key := range slices.Backward(o.keys) {
+		param := params[i]
 		column := alias + "." + key.column
 		strict, equal := key.strict(column, param, forward), column+" = "+param
 		if param == "" {

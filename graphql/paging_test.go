@@ -181,7 +181,7 @@ func TestPaging(t *testing.T) {
 
 	root := func(args string) string { return "{ list: comExampleEverything" + args + pageFields + " }" }
 	nested := func(args string) string {
-		return `{ comExampleThingByUri: comExampleThing_6c25c9e4ByUri(uri: "at://did:plc:target/com.example.thing/1") { list: comExampleEverythingViaLink` + args + pageFields + ` } }`
+		return `{ thing: comExampleThing_6c25c9e4ByUri(uri: "at://did:plc:target/com.example.thing/1") { list: comExampleEverythingViaLink` + args + pageFields + ` } }`
 	}
 	for name, query := range map[string]func(args string) string{"root": root, "nested": nested} {
 		for _, o := range orders {
@@ -190,12 +190,12 @@ func TestPaging(t *testing.T) {
 				ask := func(args string) pageAnswer {
 					t.Helper()
 					var out struct {
-						List                 pageAnswer
-						ComExampleThingByUri struct{ List pageAnswer }
+						List  pageAnswer
+						Thing struct{ List pageAnswer }
 					}
 					post(t, a, query("(sortBy: "+o.sortBy+args+")"), nil).data(t, &out)
 					if name == "nested" {
-						return out.ComExampleThingByUri.List
+						return out.Thing.List
 					}
 					return out.List
 				}

@@ -151,7 +151,7 @@ func (c *compiler) object(t *schema.Object, in input, p place) string {
 		if !cond.given {
 			continue
 		}
-		sql := ""
+		var sql string
 		if prop := c.m.wheres[t.WhereInput()][f.Name]; prop != nil {
 			sql = c.property(prop, cond, p)
 		} else {
@@ -372,11 +372,10 @@ func (c *compiler) uriCondition(in input, p place) string {
 			if err != nil {
 				return nil, err
 			}
-			uri, err := syntax.ParseATURI(s.(string))
-			if err != nil || uri.Collection().String() != nsid {
-				return nil, nil // equal to no record here
+			if uri, err := syntax.ParseATURI(s.(string)); err == nil && uri.Collection().String() == nsid {
+				return pick(uri), nil
 			}
-			return pick(uri), nil
+			return nil, nil // null: equal to no record
 		}
 	}
 	parts := func(pick func(syntax.ATURI) string) func(any) (any, error) {
@@ -450,11 +449,11 @@ func (c *compiler) handleCondition(in input, p place) string {
 		if operand.null() {
 			continue
 		}
-		cond := ""
+		cond := "= "
 		if operator == "eq" {
-			cond = "= " + c.operand(operand, kindText)
+			cond += c.operand(operand, kindText)
 		} else {
-			cond = fmt.Sprintf("= any(%s)", c.param(operand, "list", "text[]", kindText.operands))
+			cond += fmt.Sprintf("any(%s)", c.param(operand, "list", "text[]", kindText.operands))
 		}
 		all = append(all, fmt.Sprintf("%s.did = any(array(select a.did from atview.actor a where a.handle %s))", p.alias, cond))
 		in = without(in, operator)
