@@ -8,6 +8,7 @@ import (
 
 	gql "github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
@@ -20,9 +21,10 @@ import (
 // API is the HTTP handler of the GraphQL endpoint. It is safe for concurrent
 // use.
 type API struct {
-	cfg Config
-	db  *pgxpool.Pool
-	now atomic.Pointer[handler.Server]
+	cfg   Config
+	db    *pgxpool.Pool
+	texts gql.Cache[string] // of persisted queries; outlives a schema
+	now   atomic.Pointer[handler.Server]
 }
 
 // New makes the API of a catalog, reading from a pool that [PoolConfig] was
@@ -33,11 +35,11 @@ func New(cat *schema.Catalog, db *pgxpool.Pool, cfg Config) (*API, error) {
 	if err != nil {
 		return nil, fmt.Errorf("GraphQL configuration: %w", err)
 	}
-	a := &API{cfg: cfg, db: db}
+	a := &API{cfg: cfg, db: db, texts: short[string]{lru.New[string](maxDocuments)}}
 	return a, a.Swap(cat)
 }
 
-// maxDocuments bounds the cache of parsed operations.
+// maxDocuments bounds the caches of operations: their texts, and parsed.
 const maxDocuments = 1000
 
 // Swap exchanges the catalog. Requests that are running finish on the old one.
@@ -54,10 +56,11 @@ func (a *API) Swap(cat *schema.Catalog) error {
 	// schema has a server of its own.
 	server := handler.New(exec)
 	server.AddTransport(httpTransport{a.cfg.MaxBody})
-	documents := shortQueries{lru.New[*ast.QueryDocument](maxDocuments)}
+	documents := short[*ast.QueryDocument]{lru.New[*ast.QueryDocument](maxDocuments)}
 	server.SetQueryCache(documents)
 	server.SetParserTokenLimit(a.cfg.MaxTokens)
 	server.SetRecoverFunc(a.recovered)
+	server.Use(extension.AutomaticPersistedQuery{Cache: a.texts})
 	server.Use(limits{&a.cfg, m.schema, documents})
 	server.Use(exec)
 	a.now.Store(server)
@@ -95,12 +98,13 @@ func (a *API) recovered(ctx context.Context, fault any) error {
 	return &gqlerror.Error{Message: "internal error", Extensions: map[string]any{"code": codeInternal}}
 }
 
-// shortQueries keeps long texts out of the cache: a thousand of a megabyte
-// each would fill memory.
-type shortQueries struct{ gql.Cache[*ast.QueryDocument] }
+// short keeps long texts out of a cache: a thousand of a megabyte each would
+// fill memory.
+type short[T any] struct{ gql.Cache[T] }
 
-func (c shortQueries) Add(ctx context.Context, query string, doc *ast.QueryDocument) {
-	if len(query) <= maxCachedQuery {
-		c.Cache.Add(ctx, query, doc)
+func (c short[T]) Add(ctx context.Context, key string, value T) {
+	text, isText := any(value).(string)
+	if len(key) <= maxCachedQuery && (!isText || len(text) <= maxCachedQuery) {
+		c.Cache.Add(ctx, key, value)
 	}
 }

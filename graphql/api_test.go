@@ -3,6 +3,7 @@ package graphql
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -514,4 +515,30 @@ func numberedAliases(n int, field string) string {
 		fmt.Fprintf(&b, "a%d: %s ", i, field)
 	}
 	return b.String()
+}
+
+// TestPersistedQueries sends a text once and its hash from then on, also after
+// the schema has changed.
+func TestPersistedQueries(t *testing.T) {
+	t.Parallel()
+	w := smallWorld(t)
+	a := w.api(t, Config{})
+	const query = `{comMyrecipesRecipe(first: 1) {totalCount}}`
+	hash := fmt.Sprintf("%x", sha256.Sum256([]byte(query)))
+	extensions := url.QueryEscape(`{"persistedQuery":{"version":1,"sha256Hash":"` + hash + `"}}`)
+	ask := func(text string) answer {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/graphql?extensions="+extensions+"&query="+url.QueryEscape(text), nil)
+		return serve(t, a, r)
+	}
+	if got := ask(""); got.code() != "PERSISTED_QUERY_NOT_FOUND" {
+		t.Errorf("an unknown hash: %s", got.body)
+	}
+	for _, text := range []string{query, "", ""} {
+		if got := ask(text); string(got.Data) != `{"comMyrecipesRecipe":{"totalCount":7}}` {
+			t.Errorf("answered %s", got.body)
+		}
+		if err := a.Swap(w.cat); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -224,6 +224,12 @@ type rec struct {
 
 func (r rec) did() string { return r.alias + ".did" }
 
+// json is the record. It is a mark that [scope.finish] makes SQL of: a record
+// of which several parts are read is unpacked once. A long record is stored
+// compressed, and Postgres would unpack it for each part: 50 documents of 27 kB
+// take 7.4 ms for five parts, and 1.1 ms when they are unpacked once.
+func (r rec) json() string { return "\x01" + r.alias + "\x01" }
+
 // record compiles a selection on a record's type.
 func (c *compiler) record(r rec, set ast.SelectionSet) node {
 	out := &object{}
@@ -257,7 +263,7 @@ func (c *compiler) recordField(r rec, t *recordType, f *ast.Field) node {
 	case "actorHandle":
 		return slotText(s.slot(c.handle(r)+".handle", kindText))
 	case "record":
-		return slotRaw(s.slot(a+".record", kindJSON))
+		return slotRaw(s.slot(r.json(), kindJSON))
 	case "flags":
 		return c.flags(r, f)
 	}
@@ -313,7 +319,7 @@ func (c *compiler) recordProperty(r rec, prop *schema.Field, f *ast.Field) node 
 		}
 		// Of a list, the record has what fits also where one element does not.
 	}
-	slot := s.slot(r.alias+".record -> "+literalSQL(prop.Name), kindJSON)
+	slot := s.slot(r.json()+" -> "+literalSQL(prop.Name), kindJSON)
 	v := c.value(r, prop.Type, f.SelectionSet, []string{prop.Name}, true)
 	return slotJSON{slot, v}
 }
@@ -513,8 +519,8 @@ func (c *compiler) resolved(r rec, prop *schema.Field, f *ast.Field, path []stri
 	item := c.anyRecord(rows, link{u + ".uri", u + ".did", u + ".nsid", u + ".rkey"}, f.SelectionSet)
 	c.rows = outer
 	parts := linkSQL("p.uri")
-	from := fmt.Sprintf("(select p.uri, %s as did, %s as nsid, %s as rkey from (select distinct v #>> '{}' as uri from jsonb_path_query(%s.record, %s) v where jsonb_typeof(v) = 'string' limit %d) p) %s",
-		parts.did, parts.nsid, parts.rkey, r.alias, jsonPath(steps), maxResolved, u)
+	from := fmt.Sprintf("(select p.uri, %s as did, %s as nsid, %s as rkey from (select distinct v #>> '{}' as uri from jsonb_path_query(%s, %s) v where jsonb_typeof(v) = 'string' limit %d) p) %s",
+		parts.did, parts.nsid, parts.rkey, r.json(), jsonPath(steps), maxResolved, u)
 	slot := r.scope.slot(fmt.Sprintf("(select json_agg(%s.r) from (select %s as r from %s) %s)", x, rows.array(), rows.fromSQL(from), x), kindJSON)
 	lookup := jsonLookup{slot: slot, width: len(rows.slots), strongRef: strongRef, item: item}
 	var p projection = lookup
@@ -522,7 +528,7 @@ func (c *compiler) resolved(r rec, prop *schema.Field, f *ast.Field, path []stri
 		p = jsonLookups{lookup}
 	}
 	if path == nil {
-		return slotJSON{r.scope.slot(r.alias+".record -> "+literalSQL(prop.Name), kindJSON), p}, nil
+		return slotJSON{r.scope.slot(r.json()+" -> "+literalSQL(prop.Name), kindJSON), p}, nil
 	}
 	return nil, p
 }
@@ -649,11 +655,39 @@ func (s *scope) join(key string, write func() (alias, sql string)) string {
 	return alias
 }
 
+// finish writes the records that slots are read from; see [rec.json].
+func (s *scope) finish() {
+	parts := map[string]int{}
+	var order []string
+	for _, slot := range s.slots {
+		for i, alias := range strings.Split(slot, "\x01") {
+			if i%2 == 0 {
+				continue
+			}
+			if parts[alias]++; parts[alias] == 1 {
+				order = append(order, alias)
+			}
+		}
+	}
+	for _, alias := range order {
+		record := alias + ".record"
+		if parts[alias] > 1 {
+			record = alias + "j.record"
+			// OFFSET keeps Postgres from putting the expression back into each slot.
+			s.joins = append(s.joins, fmt.Sprintf("cross join lateral (select %[1]s.record || '{}' as record offset 0) %[1]sj", alias))
+		}
+		for i := range s.slots {
+			s.slots[i] = strings.ReplaceAll(s.slots[i], "\x01"+alias+"\x01", record)
+		}
+	}
+}
+
 func (s *scope) fromSQL(from string) string {
 	return strings.Join(append([]string{from}, s.joins...), "\n")
 }
 
 func (s *scope) selectSQL(from string) string {
+	s.finish()
 	sql := "select " + strings.Join(s.slots, ",\n  ")
 	if from != "" {
 		sql += "\nfrom " + s.fromSQL(from)
@@ -666,7 +700,10 @@ const maxArguments = 100
 
 // array is the row as a JSON array. One that is longer than a function takes
 // arguments has the rest as an array in its last place; see splitRow.
-func (s *scope) array() string { return buildArray(s.slots) }
+func (s *scope) array() string {
+	s.finish()
+	return buildArray(s.slots)
+}
 
 func buildArray(slots []string) string {
 	if len(slots) <= maxArguments {

@@ -359,7 +359,7 @@ func conditionsOf(t schema.Type, v any, depth int) []map[string]any {
 		out = append(out, map[string]any{"eq": s}, map[string]any{"in": []any{s}})
 		if t.SQL() != "timestamptz" {
 			out = append(out, map[string]any{"startsWith": s[:min(len(s), 3)][:len(strings.ToValidUTF8(s[:min(len(s), 3)], ""))], "contains": strings.ToUpper(s[len(s)/2:])})
-			if strings.ToLower(strings.ToUpper(s)) != strings.ToLower(s) || !utf8.ValidString(s[len(s)/2:]) {
+			if !strings.EqualFold(strings.ToUpper(s), s) || !utf8.ValidString(s[len(s)/2:]) {
 				out = out[:len(out)-1] // what has no simple upper case
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -86,7 +87,7 @@ func cursorShape(text string) string {
 			out[i] = '0'
 		}
 	}
-	return c.Order + string(out)
+	return strconv.Quote(c.Order) + string(out) // quoted: what follows in the shape is not to be imitated
 }
 
 func fingerprint(parts ...string) string {

@@ -91,7 +91,7 @@ func (t httpTransport) post(a answerer, r *http.Request) *gql.RawParams {
 func (t httpTransport) get(a answerer, r *http.Request) *gql.RawParams {
 	query := r.URL.Query()
 	params := &gql.RawParams{Query: query.Get("query"), OperationName: query.Get("operationName")}
-	if params.Query == "" {
+	if params.Query == "" && query.Get("extensions") == "" {
 		a.refuse(http.StatusBadRequest, codeRequest, "the parameter query is missing")
 		return nil
 	}

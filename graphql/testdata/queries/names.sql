@@ -9,8 +9,8 @@ select t1."true"::text,
   t1.cid,
   t1."cid_",
   coalesce(t1."did_", case when t1.flagged then case when jsonb_typeof(t1.record -> 'did') = 'string' then (t1.record -> 'did') #>> '{}' end collate "C" end),
-  t1.record,
-  t1.record -> 'record',
+  t1j.record,
+  t1j.record -> 'record',
   t1."type",
   t1."order"::text,
   t1."and",
@@ -18,6 +18,7 @@ select t1."true"::text,
   t1."a_b"
 from (select * from records."com_example_odd" t1 where (not t1.hidden) and ((t1."a_b" = $1::text) and (t1."and" = $2::text) and (t1."is_null" = $3::boolean) and (t1."true" = $4::boolean) and (t1."uri" = $5::text))
 order by t1."true", t1."sort_at_", t1.did, t1.rkey limit 51) t1
+cross join lateral (select t1.record || '{}' as record offset 0) t1j
 order by t1."true", t1."sort_at_", t1.did, t1.rkey;
 -- $1: where.a_b.eq (value text)
 -- $2: where.and_.eq (value text)
