@@ -221,12 +221,21 @@ func (l *lane) emit(ctx context.Context, line source.Line) error {
 		return err
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.counts.add(&line, verdict)
 	if line.Cursor.Value != 0 {
 		l.cursor = line.Cursor
 	}
-	return nil
+	l.mu.Unlock()
+	if verdict != cursorOnly {
+		return nil
+	}
+	// A source that tells its cursor without an event is where it begins. A kill
+	// must not make it begin later than that.
+	if err := l.mark(ctx); err != nil {
+		return err
+	}
+	_, err = l.pub.Flush(ctx)
+	return err
 }
 
 func (l *lane) judge(line *source.Line) verdict {

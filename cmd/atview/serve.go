@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,8 @@ import (
 
 	"github.com/atview/atview/examples"
 	"github.com/atview/atview/ingest/simulate"
+	"github.com/atview/atview/ingest/stream"
 	exampleLexicons "github.com/atview/atview/lexicons"
-	"github.com/atview/atview/schema"
 )
 
 func devCommand() *cobra.Command {
@@ -95,9 +96,17 @@ func runDemo(cmd *cobra.Command, s *settings) error {
 	}
 	// A network of its own at each start: one that began anew with the same
 	// accounts would write the records that are there already.
-	network, listener, err := simulated(cmd.Context(), a.catalog, simulate.Config{
-		Seed: uint64(time.Now().UnixNano()), Accounts: 40, Clock: time.Now,
-	}, simulate.ServerConfig{Rate: s.Rate, Await: true}, "127.0.0.1:0")
+	model, err := simulate.New(a.catalog, simulate.Config{Seed: uint64(time.Now().UnixNano()), Accounts: 40, Clock: time.Now})
+	if err != nil {
+		return fmt.Errorf("simulated network: %w", err)
+	}
+	// So that what it writes is also about the samples.
+	for line := range bytes.Lines(examples.Records) {
+		if ev, err := stream.Parse(bytes.TrimSpace(line)); err == nil {
+			model.Know(ev)
+		}
+	}
+	network, listener, err := serveModel(cmd.Context(), model, simulate.ServerConfig{Rate: s.Rate, Await: true}, "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -156,9 +165,14 @@ func runSimulate(cmd *cobra.Command, s *settings) error {
 	if err != nil {
 		return err
 	}
-	network, listener, err := simulated(cmd.Context(), cat, simulate.Config{
-		Seed: s.Seed, Accounts: s.Accounts, Odd: s.Odd, Clock: time.Now,
-	}, simulate.ServerConfig{Rate: s.Rate, Events: s.Events, Log: log}, s.Listen)
+	model, err := simulate.New(cat, simulate.Config{Seed: s.Seed, Accounts: s.Accounts, Odd: s.Odd, Clock: time.Now})
+	if err != nil {
+		return fmt.Errorf("simulated network: %w", err)
+	}
+	for _, problem := range model.Problems() {
+		log.Warn().Msg(problem)
+	}
+	network, listener, err := serveModel(cmd.Context(), model, simulate.ServerConfig{Rate: s.Rate, Events: s.Events, Log: log}, s.Listen)
 	if err != nil {
 		return err
 	}
@@ -167,12 +181,8 @@ func runSimulate(cmd *cobra.Command, s *settings) error {
 	return network.Serve(cmd.Context(), listener)
 }
 
-func simulated(ctx context.Context, cat *schema.Catalog, cfg simulate.Config, serve simulate.ServerConfig, listen string) (*simulate.Server, net.Listener, error) {
-	model, err := simulate.New(cat, cfg)
-	if err != nil {
-		return nil, nil, fmt.Errorf("simulated network: %w", err)
-	}
-	server, err := simulate.NewServer(model, serve)
+func serveModel(ctx context.Context, model *simulate.Model, cfg simulate.ServerConfig, listen string) (*simulate.Server, net.Listener, error) {
+	server, err := simulate.NewServer(model, cfg)
 	if err != nil {
 		return nil, nil, fmt.Errorf("simulated network: %w", err)
 	}

@@ -134,15 +134,6 @@ func (ses *session) dial(ctx context.Context) (*websocket.Conn, error) {
 	conn.SetReadLimit(-1)
 	s.cfg.Log.Info().Str("host", u.Host).Int64("cursor", cursor).Int("filters", len(ses.wanted)).Msg("Jetstream connected")
 
-	if ses.pos.cursor == 0 {
-		// From here on nothing may be missed, even if no event comes before the next
-		// disconnect.
-		ses.pos.start(now, u.Host)
-		if ses.emitErr = ses.emit(source.Line{Cursor: ses.cursor()}); ses.emitErr != nil {
-			conn.CloseNow() //nolint:errcheck // it is over anyway
-			return nil, ses.emitErr
-		}
-	}
 	return conn, nil
 }
 

@@ -168,6 +168,14 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 		if pos.cursor == 0 && s.cfg.ReplayWindow > 0 {
 			pos.cursor = time.Now().Add(-s.cfg.ReplayWindow).UnixMicro()
 		}
+		if pos.cursor == 0 {
+			// From now on nothing may be missed, whatever happens before the first
+			// event is stored: the beginning is on the log before anything else.
+			pos.start(time.Now(), s.hosts[0].Host)
+			if err := emit(source.Line{Cursor: stream.Cursor{Value: pos.cursor, Host: pos.host}}); err != nil {
+				return err
+			}
+		}
 		pos.exact = true // nothing has been read that would have to be read again
 	}
 
@@ -288,8 +296,8 @@ type position struct {
 	log    zerolog.Logger
 }
 
-// start is for the first connection without a cursor: the time of our own clock,
-// until an event tells the server's.
+// start is for the first start without a cursor: the time of our own clock, until
+// an event tells the server's.
 func (p *position) start(now time.Time, host string) {
 	p.cursor, p.host, p.guessed, p.exact = now.UnixMicro(), host, true, false
 }
