@@ -33,8 +33,14 @@ func (c *compiler) page(f *ast.Field, col *schema.Collection, base func(alias st
 		conditions = append(conditions, c.beyond(p.order, p.alias, p.before, before))
 	}
 	// One more than the page, to know whether there is another.
-	p.sql = fmt.Sprintf("(select * from %s %s where %s\norder by %s limit %d) %s",
-		tableSQL(col), p.alias, conjunction(conditions), p.order.sql(p.alias, p.backward), p.limit+1, p.alias)
+	n, from := p.limit+1, fmt.Sprintf("%s %s where %s", tableSQL(col), p.alias, conjunction(conditions))
+	if p.order.indexed() {
+		// First by what indexes are sorted by, with ties, then by all. Of the whole
+		// order, Postgres takes a target's records to be few, as most targets' are,
+		// and sorts them all: for the newest three of 50,000 likes, all of them.
+		from = fmt.Sprintf("(select * from %s\norder by %s fetch first %d rows with ties) %s", from, p.order.first().sql(p.alias, p.backward), n, p.alias)
+	}
+	p.sql = fmt.Sprintf("(select * from %s\norder by %s limit %d) %s", from, p.order.sql(p.alias, p.backward), n, p.alias)
 	return p
 }
 
@@ -66,10 +72,10 @@ func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *s
 		return inExtra(func() string {
 			alias := c.alias("c")
 			conditions := append(c.conditions(p, alias), c.beyond(p.order, alias, at, s))
-			// The nearest one, by the index that the page comes from: of EXISTS,
+			// One of the nearest, by the index that the page comes from: of EXISTS,
 			// Postgres thinks that any row will do, and reads the table until one does.
 			return fmt.Sprintf("(select true from %s %s where %s order by %s limit 1) is not null",
-				tableSQL(p.col), alias, conjunction(conditions), p.order.sql(alias, s == notAfter))
+				tableSQL(p.col), alias, conjunction(conditions), p.order.first().sql(alias, s == notAfter))
 		}, kindBoolean)
 	}
 	r := rec{scope: rows, alias: p.alias, col: p.col}

@@ -81,6 +81,12 @@ func (c *compiler) order(col *schema.Collection, sortBy input) order {
 	return o
 }
 
+// indexed says whether every list has an index that starts like the order.
+func (o order) indexed() bool { return o.keys[0].column == "sort_at" }
+
+// first is the order by its first key alone.
+func (o order) first() order { return order{keys: o.keys[:1]} }
+
 // sql is the ORDER BY list. Records without a value come last either way, in
 // the direction that the list has; backward turns all of it around.
 func (o order) sql(alias string, backward bool) string {

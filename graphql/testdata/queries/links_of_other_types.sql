@@ -12,6 +12,7 @@ order by t1."created_at", t1.rkey, t1.did;
 -- comMyrecipesRecipe
 select t3."title",
   t3."based_on_uri"
-from (select * from records."com_myrecipes_recipe" t3 where (not t3.hidden) and (not (jsonb_typeof((t3.record -> 'basedOn')) is distinct from 'object'))
+from (select * from (select * from records."com_myrecipes_recipe" t3 where (not t3.hidden) and (not (jsonb_typeof((t3.record -> 'basedOn')) is distinct from 'object'))
+order by t3.sort_at desc fetch first 51 rows with ties) t3
 order by t3.sort_at desc, t3.rkey desc, t3.did desc limit 51) t3
 order by t3.sort_at desc, t3.rkey desc, t3.did desc;

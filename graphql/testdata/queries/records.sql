@@ -97,11 +97,13 @@ select a15.did,
   s16.rkey,
   s16."display_name",
   ((select count(*) from records."com_myrecipes_recipe" c18 where (not c18.hidden) and (c18.did = a15.did)))::text,
-  (select json_agg(x19.r) from (select json_build_array(t17."title") as r from (select * from records."com_myrecipes_recipe" t17 where (not t17.hidden) and (t17.did = a15.did)
+  (select json_agg(x19.r) from (select json_build_array(t17."title") as r from (select * from (select * from records."com_myrecipes_recipe" t17 where (not t17.hidden) and (t17.did = a15.did)
+order by t17.sort_at desc fetch first 2 rows with ties) t17
 order by t17.sort_at desc, t17.rkey desc, t17.did desc limit 2) t17
 order by t17.sort_at desc, t17.rkey desc, t17.did desc) x19),
   (coalesce((select n.records from atview.link_count n where n.target = a15.did and n.collection = 'app.bsky.graph.follow' and n.path = 'subject'), 0))::text,
-  (select json_agg(x22.r) from (select json_build_array(h21.handle) as r from (select * from records."app_bsky_graph_follow" t20 where (not t20.hidden) and (t20."subject" = a15.did)
+  (select json_agg(x22.r) from (select json_build_array(h21.handle) as r from (select * from (select * from records."app_bsky_graph_follow" t20 where (not t20.hidden) and (t20."subject" = a15.did)
+order by t20.sort_at desc fetch first 51 rows with ties) t20
 order by t20.sort_at desc, t20.rkey desc, t20.did desc limit 51) t20
 left join atview.actor h21 on h21.did = t20.did
 order by t20.sort_at desc, t20.rkey desc, t20.did desc) x22)
@@ -112,7 +114,8 @@ left join records."app_bsky_actor_profile" s16 on s16.rkey = 'self' and s16.did 
 -- unknown
 select a23.did,
   a23.handle,
-  (select json_agg(x25.r) from (select json_build_array(t24."title") as r from (select * from records."com_myrecipes_recipe" t24 where (not t24.hidden) and (t24.did = a23.did)
+  (select json_agg(x25.r) from (select json_build_array(t24."title") as r from (select * from (select * from records."com_myrecipes_recipe" t24 where (not t24.hidden) and (t24.did = a23.did)
+order by t24.sort_at desc fetch first 51 rows with ties) t24
 order by t24.sort_at desc, t24.rkey desc, t24.did desc limit 51) t24
 order by t24.sort_at desc, t24.rkey desc, t24.did desc) x25)
 from (select d.did, o.handle from (select $1::text as did) d left join atview.actor o on o.did = d.did where coalesce(o.status, 'active') = 'active') a23;

@@ -3,12 +3,14 @@
 -- appBskyFeedPostByUri
 select t1."text",
   (coalesce((select n.records from atview.link_count n where n.target = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey) and n.collection = 'app.bsky.feed.post' and n.path = 'reply.parent.uri'), 0))::text,
-  (select json_agg(x8.r) from (select json_build_array(t2."text", coalesce((select n.records from atview.link_count n where n.target = ('at://' || t2.did || '/app.bsky.feed.post/' || t2.rkey) and n.collection = 'app.bsky.feed.post' and n.path = 'reply.parent.uri'), 0), (select json_agg(x7.r) from (select json_build_array(t3."text", t3.record -> 'reply', t3."reply_root_uri", r4.rkey, r4."text", t3."reply_parent_uri", r5.rkey, r5."text", r5.record -> 'reply', r5."reply_parent_uri", r6.rkey, r6."text") as r from (select * from records."app_bsky_feed_post" t3 where (not t3.hidden) and (t3."reply_parent_uri" = ('at://' || t2.did || '/app.bsky.feed.post/' || t2.rkey))
+  (select json_agg(x8.r) from (select json_build_array(t2."text", coalesce((select n.records from atview.link_count n where n.target = ('at://' || t2.did || '/app.bsky.feed.post/' || t2.rkey) and n.collection = 'app.bsky.feed.post' and n.path = 'reply.parent.uri'), 0), (select json_agg(x7.r) from (select json_build_array(t3."text", t3.record -> 'reply', t3."reply_root_uri", r4.rkey, r4."text", t3."reply_parent_uri", r5.rkey, r5."text", r5.record -> 'reply', r5."reply_parent_uri", r6.rkey, r6."text") as r from (select * from (select * from records."app_bsky_feed_post" t3 where (not t3.hidden) and (t3."reply_parent_uri" = ('at://' || t2.did || '/app.bsky.feed.post/' || t2.rkey))
+order by t3.sort_at desc fetch first 51 rows with ties) t3
 order by t3.sort_at desc, t3.rkey desc, t3.did desc limit 51) t3
 left join records."app_bsky_feed_post" r4 on r4.rkey = split_part(t3."reply_root_uri", '/', 5) and r4.did = split_part(t3."reply_root_uri", '/', 3) and split_part(t3."reply_root_uri", '/', 4) = 'app.bsky.feed.post' and not r4.hidden
 left join records."app_bsky_feed_post" r5 on r5.rkey = split_part(t3."reply_parent_uri", '/', 5) and r5.did = split_part(t3."reply_parent_uri", '/', 3) and split_part(t3."reply_parent_uri", '/', 4) = 'app.bsky.feed.post' and not r5.hidden
 left join records."app_bsky_feed_post" r6 on r6.rkey = split_part(r5."reply_parent_uri", '/', 5) and r6.did = split_part(r5."reply_parent_uri", '/', 3) and split_part(r5."reply_parent_uri", '/', 4) = 'app.bsky.feed.post' and not r6.hidden
-order by t3.sort_at desc, t3.rkey desc, t3.did desc) x7)) as r from (select * from records."app_bsky_feed_post" t2 where (not t2.hidden) and (t2."reply_parent_uri" = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey))
+order by t3.sort_at desc, t3.rkey desc, t3.did desc) x7)) as r from (select * from (select * from records."app_bsky_feed_post" t2 where (not t2.hidden) and (t2."reply_parent_uri" = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey))
+order by t2.sort_at desc fetch first 51 rows with ties) t2
 order by t2.sort_at desc, t2.rkey desc, t2.did desc limit 51) t2
 order by t2.sort_at desc, t2.rkey desc, t2.did desc) x8),
   (coalesce((select n.records from atview.link_count n where n.target = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey) and n.collection = 'app.bsky.feed.post' and n.path = 'reply.root.uri'), 0))::text,

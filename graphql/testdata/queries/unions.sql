@@ -13,7 +13,8 @@ left join records."app_bsky_actor_profile" s8 on s8.rkey = 'self' and s8.did = r
   (select json_agg(x10.r) from (select json_build_array(u9.uri, r11.rkey, r11."title") as r from (select p.uri, split_part(p.uri, '/', 3) as did, split_part(p.uri, '/', 4) as nsid, split_part(p.uri, '/', 5) as rkey from (select distinct v #>> '{}' as uri from jsonb_path_query(t1j.record, 'lax $."embed"."media"."external"."associatedRefs"[*]."uri"') v where jsonb_typeof(v) = 'string' limit 1000) p) u9
 left join records."com_myrecipes_recipe" r11 on r11.rkey = u9.rkey and r11.did = u9.did and u9.nsid = 'com.myrecipes.recipe' and not r11.hidden) x10),
   t1j.record -> 'labels'
-from (select * from records."app_bsky_feed_post" t1 where not t1.hidden
+from (select * from (select * from records."app_bsky_feed_post" t1 where not t1.hidden
+order by t1.sort_at desc fetch first 51 rows with ties) t1
 order by t1.sort_at desc, t1.rkey desc, t1.did desc limit 51) t1
 cross join lateral (select t1.record || '{}' as record offset 0) t1j
 order by t1.sort_at desc, t1.rkey desc, t1.did desc;
