@@ -17,8 +17,9 @@
 //   - A cursor never goes backwards, whatever time the events say.
 //   - A cursor in the future is silently taken as "from now on": it is replaced by
 //     the present, and an event from the future does not move the cursor there.
-//   - A first connection, which has no cursor, leaves one at once, so that a
-//     disconnect before the first event is no gap.
+//   - The first start, which has no cursor, takes the present for one and has it
+//     stored before it connects, so that neither a disconnect nor a kill before the
+//     first event is a gap.
 //   - A server cuts off a reader that stalls. So frames are read into a bounded
 //     buffer while the log does not take them; only when that is full does the
 //     socket wait. Being cut off then is a normal reconnect.

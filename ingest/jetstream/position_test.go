@@ -87,7 +87,7 @@ func TestPosition(t *testing.T) {
 	t.Run("TheFirstEventReplacesOurOwnClock", func(t *testing.T) {
 		t.Parallel()
 		p := newPosition(0)
-		p.start(now, "a")
+		p.start(now, 0, "a")
 		if got := p.ask("a", now, same, other); got != at(-same) {
 			t.Errorf("before the first event: %d", got)
 		}

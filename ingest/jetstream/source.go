@@ -165,13 +165,10 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 	pos := position{cursor: from.Value, host: from.Host, log: s.cfg.Log}
 	if pos.cursor == 0 {
 		pos.cursor = s.cfg.StartCursor
-		if pos.cursor == 0 && s.cfg.ReplayWindow > 0 {
-			pos.cursor = time.Now().Add(-s.cfg.ReplayWindow).UnixMicro()
-		}
 		if pos.cursor == 0 {
-			// From now on nothing may be missed, whatever happens before the first
-			// event is stored: the beginning is on the log before anything else.
-			pos.start(time.Now(), s.hosts[0].Host)
+			// From here on nothing may be missed, whatever happens before the first event
+			// is stored: the beginning is on the log before anything else.
+			pos.start(time.Now(), s.cfg.ReplayWindow, s.hosts[0].Host)
 			if err := emit(source.Line{Cursor: stream.Cursor{Value: pos.cursor, Host: pos.host}}); err != nil {
 				return err
 			}
@@ -296,10 +293,11 @@ type position struct {
 	log    zerolog.Logger
 }
 
-// start is for the first start without a cursor: the time of our own clock, until
-// an event tells the server's.
-func (p *position) start(now time.Time, host string) {
-	p.cursor, p.host, p.guessed, p.exact = now.UnixMicro(), host, true, false
+// start is for the first start without a cursor: the time of our own clock, less
+// window. Without a window that is a guess at the server's, until an event tells
+// it.
+func (p *position) start(now time.Time, window time.Duration, host string) {
+	p.cursor, p.host, p.guessed = now.Add(-window).UnixMicro(), host, window == 0
 }
 
 // ask returns the cursor to connect with; 0 asks for what happens from now on.

@@ -277,9 +277,10 @@ func TestSource(t *testing.T) {
 		out := newSink()
 		run(t, newSource(t, jetstream.Config{URLs: []string{srv.URL()}, IdleTimeout: 50 * time.Millisecond}), stream.Cursor{}, out)
 		// The present, as it was given away before the connection.
+		asked := srv.Request(t, 0).Get("cursor")
 		out.mu.Lock()
-		if q := srv.Request(t, 0); q.Get("cursor") != strconv.FormatInt(out.first.Cursor.Value, 10) {
-			t.Errorf("first request has cursor %s, the first that was told is %d", q.Get("cursor"), out.first.Cursor.Value)
+		if told := strconv.FormatInt(out.first.Cursor.Value, 10); asked != told {
+			t.Errorf("first request has cursor %s, the first that was told is %s", asked, told)
 		}
 		out.mu.Unlock()
 		ev := fakejet.Line(bytes.Replace(post(1, 1).Data, []byte(`"time_us":1790000001000000`), fmt.Appendf(nil, `"time_us":%d`, time.Now().UnixMicro()), 1))
