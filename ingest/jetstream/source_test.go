@@ -466,7 +466,7 @@ func TestSource(t *testing.T) {
 		out.hold = make(chan struct{})
 		src := newSource(t, jetstream.Config{
 			URLs: []string{srv.URL()}, Plain: true, StartCursor: start,
-			BufferFrames: buffered, IdleTimeout: time.Second, PingEvery: 100 * time.Millisecond,
+			BufferFrames: buffered, IdleTimeout: 2 * time.Second, PingEvery: time.Second,
 		})
 		run(t, src, stream.Cursor{}, out)
 		// The server sends what fits into the buffer and the sockets, and waits. It
@@ -480,7 +480,7 @@ func TestSource(t *testing.T) {
 				t.Fatal("buffer does not fill")
 			}
 		}
-		<-time.After(2 * time.Second)
+		<-time.After(5 * time.Second)
 		if sent := srv.Sent(); sent == n {
 			t.Error("all was sent: nothing held the server back")
 		}
