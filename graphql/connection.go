@@ -3,6 +3,7 @@ package graphql
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
 
@@ -25,23 +26,41 @@ type page struct {
 func (c *compiler) page(f *ast.Field, col *schema.Collection, base func(alias string) string) *page {
 	p := &page{paging: c.paging(f), col: col, base: base, where: c.argument(f, "where"), alias: c.alias("t"), field: slices.Clone(c.path)}
 	p.order = c.order(col, c.argument(f, "sortBy"))
-	conditions := c.conditions(p, p.alias)
+	var limits []limit
 	if !p.after.null() {
-		conditions = append(conditions, c.beyond(p.order, p.alias, p.after, after))
+		limits = append(limits, limit{p.after, after})
 	}
 	if !p.before.null() {
-		conditions = append(conditions, c.beyond(p.order, p.alias, p.before, before))
+		limits = append(limits, limit{p.before, before})
 	}
-	// One more than the page, to know whether there is another.
-	n, from := p.limit+1, fmt.Sprintf("%s %s where %s", tableSQL(col), p.alias, conjunction(conditions))
-	if p.order.indexed() {
-		// First by what indexes are sorted by, with ties, then by all. Of the whole
-		// order, Postgres takes a target's records to be few, as most targets' are,
-		// and sorts them all: for the newest three of 50,000 likes, all of them.
-		from = fmt.Sprintf("(select * from %s\norder by %s fetch first %d rows with ties) %s", from, p.order.first().sql(p.alias, p.backward), n, p.alias)
-	}
-	p.sql = fmt.Sprintf("(select * from %s\norder by %s limit %d) %s", from, p.order.sql(p.alias, p.backward), n, p.alias)
+	p.sql = c.pageSQL(p, c.stretches(p.order, p.alias, p.backward, limits))
 	return p
+}
+
+// pageSQL reads one more than the page, to know whether there is another.
+func (c *compiler) pageSQL(p *page, stretches []stretch) string {
+	n := p.limit + 1
+	conditions := c.conditions(p, p.alias)
+	read := func(s stretch, more ...string) string {
+		from := fmt.Sprintf("%s %s where %s", tableSQL(p.col), p.alias, conjunction(slices.Concat(conditions, s.conditions, more)))
+		if p.order.indexed() {
+			// First by what indexes are sorted by, with ties, then by all. Of the whole
+			// order, Postgres takes a target's records to be few, as most targets' are,
+			// and sorts them all: for the newest three of 50,000 likes, all of them.
+			from = fmt.Sprintf("(select * from %s\norder by %s fetch first %d rows with ties) %s", from, s.order.first().sql(p.alias, p.backward), n, p.alias)
+		}
+		return fmt.Sprintf("(select * from %s\norder by %s limit %d)", from, s.order.sql(p.alias, p.backward), n)
+	}
+	switch len(stretches) {
+	case 0:
+		return fmt.Sprintf("(select * from %s where false) %s", tableSQL(p.col), p.alias)
+	case 1:
+		return read(stretches[0]) + " " + p.alias
+	}
+	// The second only if the first does not fill the page.
+	near := c.alias("n")
+	return fmt.Sprintf("(with %[1]s as materialized %[2]s\nselect * from (select * from %[1]s union all %[3]s) %[4]s\norder by %[5]s limit %[6]d) %[4]s",
+		near, read(stretches[0]), read(stretches[1], fmt.Sprintf("(select count(*) from %s) < %d", near, n)), p.alias, p.order.sql(p.alias, p.backward), n)
 }
 
 // conditions are those of the list, whatever page of it is asked for.
@@ -71,11 +90,15 @@ func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *s
 	exists := func(at input, s side) int {
 		return inExtra(func() string {
 			alias := c.alias("c")
-			conditions := append(c.conditions(p, alias), c.beyond(p.order, alias, at, s))
-			// One of the nearest, by the index that the page comes from: of EXISTS,
-			// Postgres thinks that any row will do, and reads the table until one does.
-			return fmt.Sprintf("(select true from %s %s where %s order by %s limit 1) is not null",
-				tableSQL(p.col), alias, conjunction(conditions), p.order.first().sql(alias, s == notAfter))
+			backward := s == notAfter
+			var nearest []string
+			for _, part := range c.stretches(p.order, alias, backward, []limit{{at, s}}) {
+				// One of the nearest, by the index that the page comes from: of EXISTS,
+				// Postgres thinks that any row will do, and reads the table until one does.
+				nearest = append(nearest, fmt.Sprintf("(select true from %s %s where %s order by %s limit 1)",
+					tableSQL(p.col), alias, conjunction(append(c.conditions(p, alias), part.conditions...)), part.order.first().sql(alias, backward)))
+			}
+			return "coalesce(" + strings.Join(append(nearest, "false"), ", ") + ")"
 		}, kindBoolean)
 	}
 	r := rec{scope: rows, alias: p.alias, col: p.col}

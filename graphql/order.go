@@ -123,31 +123,98 @@ const (
 	notBefore
 )
 
-// beyond is the condition that a record is on that side of the cursor.
-func (c *compiler) beyond(o order, alias string, at input, s side) string {
+// limit is one end of a page: a cursor, and the side of it that is asked for.
+type limit struct {
+	cursor input
+	side   side
+}
+
+// stretch is a part of a list that one index scan can read in the list's
+// order.
+type stretch struct {
+	conditions []string
+	order      order
+}
+
+// stretches are the parts of a list within limits, the nearest first. A list
+// is one, unless records may have no value to sort by: those are one of their
+// own, at the end of the list in either direction of the sort, where no index
+// has them.
+func (c *compiler) stretches(o order, alias string, backward bool, limits []limit) []stretch {
+	if !o.keys[0].nullable {
+		all := stretch{order: o}
+		for _, l := range limits {
+			all.conditions = append(all.conditions, o.beyond(alias, c.cursorParams(o, l.cursor), l.side))
+		}
+		return []stretch{all}
+	}
+	column := alias + "." + o.keys[0].column
+	valued := order{keys: slices.Clone(o.keys)}
+	valued.keys[0].nullable = false
+	null := order{keys: o.keys[1:]}
+	parts := []*stretch{
+		{conditions: []string{column + " is not null"}, order: valued},
+		{conditions: []string{column + " is null"}, order: null},
+	}
+	for _, l := range limits {
+		params := c.cursorParams(o, l.cursor)
+		forward := l.side == after || l.side == notBefore
+		// The cursor is in one of the two; the other is before or after it as a whole.
+		in, other := 0, 1
+		part := valued
+		if params[0] == "" {
+			in, other, part, params = 1, 0, null, params[1:]
+		}
+		if parts[in] != nil {
+			parts[in].conditions = append(parts[in].conditions, part.beyond(alias, params, l.side))
+		}
+		if (other == 1) != forward {
+			parts[other] = nil
+		}
+	}
+	var out []stretch
+	for _, part := range parts {
+		if part != nil {
+			out = append(out, *part)
+		}
+	}
+	if backward {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+// cursorParams are parameters for a cursor's values, "" for null.
+func (c *compiler) cursorParams(o order, at input) []string {
+	params := make([]string, len(o.keys))
 	text, ok := at.now.(string)
 	if !ok {
 		c.failInput(at, errCursor)
-		return "false"
+		return params
 	}
 	values, err := decodeCursor(text, o)
 	if err != nil {
 		c.failInput(at, err)
-		return "false"
+		return params
 	}
-	params := make([]string, len(o.keys))
 	for i, key := range o.keys {
-		if values[i] != nil {
-			params[i] = c.param(at, fmt.Sprintf("cursor %s %d", o.fingerprint, i), key.kind.sql(), func(v any) (any, error) {
-				text, _ := v.(string)
-				values, err := decodeCursor(text, o)
-				if err != nil {
-					return nil, err
-				}
-				return values[i], nil
-			})
+		if values[i] == nil {
+			continue
 		}
+		params[i] = c.param(at, fmt.Sprintf("cursor %s %d", o.fingerprint, i), key.kind.sql(), func(v any) (any, error) {
+			text, _ := v.(string)
+			values, err := decodeCursor(text, o)
+			if err != nil {
+				return nil, err
+			}
+			return values[i], nil
+		})
 	}
+	return params
+}
+
+// beyond is the condition that a record is on that side of the cursor.
+func (o order) beyond(alias string, params []string, s side) string {
 	if row, ok := o.row(alias, params, s); ok {
 		return row
 	}

@@ -16,7 +16,10 @@ select t1."true"::text,
   t1."and",
   t1."is_null"::text,
   t1."a_b"
-from (select * from records."com_example_odd" t1 where (not t1.hidden) and ((t1."a_b" = $1::text) and (t1."and" = $2::text) and (t1."is_null" = $3::boolean) and (t1."true" = $4::boolean) and (t1."uri" = $5::text))
+from (with n2 as materialized (select * from records."com_example_odd" t1 where (not t1.hidden) and ((t1."a_b" = $1::text) and (t1."and" = $2::text) and (t1."is_null" = $3::boolean) and (t1."true" = $4::boolean) and (t1."uri" = $5::text)) and (t1."true" is not null)
+order by t1."true", t1."sort_at_", t1.did, t1.rkey limit 51)
+select * from (select * from n2 union all (select * from records."com_example_odd" t1 where (not t1.hidden) and ((t1."a_b" = $1::text) and (t1."and" = $2::text) and (t1."is_null" = $3::boolean) and (t1."true" = $4::boolean) and (t1."uri" = $5::text)) and (t1."true" is null) and ((select count(*) from n2) < 51)
+order by t1."sort_at_", t1.did, t1.rkey limit 51)) t1
 order by t1."true", t1."sort_at_", t1.did, t1.rkey limit 51) t1
 cross join lateral (select t1.record || '{}' as record offset 0) t1j
 order by t1."true", t1."sort_at_", t1.did, t1.rkey;
@@ -27,35 +30,35 @@ order by t1."true", t1."sort_at_", t1.did, t1.rkey;
 -- $5: where.uri_.eq (value text)
 
 -- comExampleThing
-select t2.did,
-  t2.rkey,
-  t2."name"
-from (select * from (select * from records."com_example_thing" t2 where not t2.hidden
-order by t2.sort_at desc fetch first 51 rows with ties) t2
-order by t2.sort_at desc, t2.rkey desc, t2.did desc limit 51) t2
-order by t2.sort_at desc, t2.rkey desc, t2.did desc;
-
--- comExampleThing_6c25c9e4
 select t3.did,
   t3.rkey,
-  t3."name",
-  s4.rkey,
-  s4."theme",
-  (select json_agg(x6.r) from (select json_build_array(t5."name") as r from (select * from (select * from records."com_example_thing" t5 where (not t5.hidden) and (t5.did = t3.did)
-order by t5.sort_at desc fetch first 51 rows with ties) t5
-order by t5.sort_at desc, t5.rkey desc, t5.did desc limit 51) t5
-order by t5.sort_at desc, t5.rkey desc, t5.did desc) x6)
-from (select * from (select * from records."com_example_thing_6c25c9e4" t3 where not t3.hidden
+  t3."name"
+from (select * from (select * from records."com_example_thing" t3 where not t3.hidden
 order by t3.sort_at desc fetch first 51 rows with ties) t3
 order by t3.sort_at desc, t3.rkey desc, t3.did desc limit 51) t3
-left join records."com_example_settings" s4 on s4.rkey = 'self' and s4.did = t3.did and not s4.hidden
 order by t3.sort_at desc, t3.rkey desc, t3.did desc;
 
+-- comExampleThing_6c25c9e4
+select t4.did,
+  t4.rkey,
+  t4."name",
+  s5.rkey,
+  s5."theme",
+  (select json_agg(x7.r) from (select json_build_array(t6."name") as r from (select * from (select * from records."com_example_thing" t6 where (not t6.hidden) and (t6.did = t4.did)
+order by t6.sort_at desc fetch first 51 rows with ties) t6
+order by t6.sort_at desc, t6.rkey desc, t6.did desc limit 51) t6
+order by t6.sort_at desc, t6.rkey desc, t6.did desc) x7)
+from (select * from (select * from records."com_example_thing_6c25c9e4" t4 where not t4.hidden
+order by t4.sort_at desc fetch first 51 rows with ties) t4
+order by t4.sort_at desc, t4.rkey desc, t4.did desc limit 51) t4
+left join records."com_example_settings" s5 on s5.rkey = 'self' and s5.did = t4.did and not s5.hidden
+order by t4.sort_at desc, t4.rkey desc, t4.did desc;
+
 -- comExampleSettings
-select t7.rkey,
-  t7."theme",
-  ((select count(*) from records."com_example_odd" c9 where (not c9.hidden) and (c9.did = t7.did)))::text
-from (select * from (select * from records."com_example_settings" t7 where not t7.hidden
-order by t7.sort_at desc fetch first 51 rows with ties) t7
-order by t7.sort_at desc, t7.rkey desc, t7.did desc limit 51) t7
-order by t7.sort_at desc, t7.rkey desc, t7.did desc;
+select t8.rkey,
+  t8."theme",
+  ((select count(*) from records."com_example_odd" c10 where (not c10.hidden) and (c10.did = t8.did)))::text
+from (select * from (select * from records."com_example_settings" t8 where not t8.hidden
+order by t8.sort_at desc fetch first 51 rows with ties) t8
+order by t8.sort_at desc, t8.rkey desc, t8.did desc limit 51) t8
+order by t8.sort_at desc, t8.rkey desc, t8.did desc;

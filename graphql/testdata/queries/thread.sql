@@ -14,9 +14,12 @@ order by t2.sort_at desc fetch first 51 rows with ties) t2
 order by t2.sort_at desc, t2.rkey desc, t2.did desc limit 51) t2
 order by t2.sort_at desc, t2.rkey desc, t2.did desc) x8),
   (coalesce((select n.records from atview.link_count n where n.target = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey) and n.collection = 'app.bsky.feed.post' and n.path = 'reply.root.uri'), 0))::text,
-  (select json_agg(x10.r) from (select json_build_array(t9."text") as r from (select * from records."app_bsky_feed_post" t9 where (not t9.hidden) and (t9."reply_root_uri" = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey))
+  (select json_agg(x11.r) from (select json_build_array(t9."text") as r from (with n10 as materialized (select * from records."app_bsky_feed_post" t9 where (not t9.hidden) and (t9."reply_root_uri" = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey)) and (t9."created_at" is not null)
+order by t9."created_at", t9.rkey, t9.did limit 51)
+select * from (select * from n10 union all (select * from records."app_bsky_feed_post" t9 where (not t9.hidden) and (t9."reply_root_uri" = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey)) and (t9."created_at" is null) and ((select count(*) from n10) < 51)
+order by t9.rkey, t9.did limit 51)) t9
 order by t9."created_at", t9.rkey, t9.did limit 51) t9
-order by t9."created_at", t9.rkey, t9.did) x10),
+order by t9."created_at", t9.rkey, t9.did) x11),
   (coalesce((select n.records from atview.link_count n where n.target = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey) and n.collection = 'app.bsky.feed.like' and n.path = 'subject.uri'), 0))::text
 from records."app_bsky_feed_post" t1
 where t1.rkey = $3::text and t1.did = case when $1::text like 'did:%' then $1::text else (select a.did from atview.actor a where a.handle = $1::text limit 1) end and $2::text = 'app.bsky.feed.post' and not t1.hidden;
