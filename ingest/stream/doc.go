@@ -17,6 +17,10 @@
 //	atview.ev.<partition>._.reject            what a source sent and nobody can use
 //	atview.cursor.<source>                    how far a source has been read
 //
+// and beside it, in a small stream of its own:
+//
+//	atview.trim.<partition>                   how far a partition has been trimmed
+//
 // The body of an event is one JSON object in the shape of the legacy Jetstream
 // wire ({"did","time_us","kind","commit":{…}}); what came from a Jetstream is
 // there byte for byte. So anybody can attach a consumer of their own, in any

@@ -90,6 +90,8 @@ func (c *Config) validate() error {
 type Log struct {
 	nc         *nats.Conn
 	js         jetstream.JetStream
+	events     jetstream.Stream
+	trims      jetstream.Stream
 	name       string
 	prefix     string // "<name>.ev."
 	partitions int
@@ -113,6 +115,9 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Log, error) {
 		return nil, fmt.Errorf("use of NATS JetStream: %w", err)
 	}
 	l := &Log{nc: nc, js: js, name: cfg.Name, prefix: cfg.Name + tokenEvents, log: cfg.Log}
+	if err := l.openTrims(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", cfg.Name, err)
+	}
 
 	s, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -124,6 +129,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Log, error) {
 	if err := l.adopt(ctx, s, cfg); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", cfg.Name, err)
 	}
+	l.events = s
 	return l, nil
 }
 
@@ -241,21 +247,25 @@ func (l *Log) Last(ctx context.Context, partition int) (uint64, error) {
 //
 // A log that lost its tail uses sequence numbers again, at another time: a
 // worker that remembers sequence number and time of the last message that it
-// folded finds out by comparing. [Log.Trim] leaves that message in place.
+// folded finds out by comparing. Of the message to which a partition was trimmed
+// last, [Log.Trim] keeps the time if not the message.
 func (l *Log) At(ctx context.Context, seq uint64) (time.Time, error) {
 	msg, err := l.get(ctx, seq)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("message %d: %w", seq, err)
+	if err == nil {
+		return msg.Time, nil
 	}
-	return msg.Time, nil
+	if errors.Is(err, ErrNotFound) {
+		at, terr := l.trimmedAt(ctx, seq)
+		if terr == nil {
+			return at, nil
+		}
+		err = terr
+	}
+	return time.Time{}, fmt.Errorf("message %d: %w", seq, err)
 }
 
 func (l *Log) get(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
-	s, err := l.js.Stream(ctx, l.name)
-	if err != nil {
-		return nil, err
-	}
-	msg, err := s.GetMsg(ctx, seq)
+	msg, err := l.events.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, ErrNotFound
 	}
@@ -263,11 +273,7 @@ func (l *Log) get(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, err
 }
 
 func (l *Log) lastOf(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	s, err := l.js.Stream(ctx, l.name)
-	if err != nil {
-		return nil, err
-	}
-	msg, err := s.GetLastMsgForSubject(ctx, subject)
+	msg, err := l.events.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, ErrNotFound
 	}
@@ -313,11 +319,10 @@ type State struct {
 
 // State asks NATS how full the log is.
 func (l *Log) State(ctx context.Context) (State, error) {
-	s, err := l.js.Stream(ctx, l.name) // asks for the state, too
+	info, err := l.events.Info(ctx)
 	if err != nil {
 		return State{}, fmt.Errorf("state of log %s: %w", l.name, err)
 	}
-	info := s.CachedInfo()
 	return State{
 		Messages: info.State.Msgs,
 		Bytes:    info.State.Bytes,
@@ -325,31 +330,4 @@ func (l *Log) State(ctx context.Context) (State, error) {
 		First:    info.State.FirstSeq,
 		Last:     info.State.LastSeq,
 	}, nil
-}
-
-// Trim removes the messages of a partition before upTo, which is what its
-// worker has folded for good. Message upTo itself stays, see [Log.At]. Of the
-// cursors all but the last of each source go.
-func (l *Log) Trim(ctx context.Context, partition int, upTo uint64) error {
-	s, err := l.js.Stream(ctx, l.name)
-	if err != nil {
-		return fmt.Errorf("trim of partition %d: %w", partition, err)
-	}
-	if upTo > 1 {
-		if err := s.Purge(ctx, jetstream.WithPurgeSubject(l.partitionSubjects(partition)), jetstream.WithPurgeSequence(upTo)); err != nil {
-			return fmt.Errorf("trim of partition %d: %w", partition, err)
-		}
-	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(l.name+tokenCursor+"*"))
-	if err != nil {
-		return fmt.Errorf("trim of cursors: %w", err)
-	}
-	for subject, n := range info.State.Subjects {
-		if n > 1 {
-			if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(1)); err != nil {
-				return fmt.Errorf("trim of %s: %w", subject, err)
-			}
-		}
-	}
-	return nil
 }

@@ -276,60 +276,6 @@ func TestLog(t *testing.T) {
 		}
 	})
 
-	t.Run("TrimKeepsTheLastFoldedAndTheLastCursor", func(t *testing.T) {
-		t.Parallel()
-		_, log := setup(t, Config{Partitions: 2})
-		ctx := testContext(t)
-		pub := publisher(t, log, PublisherConfig{})
-		for n := range 100 {
-			for i := range 4 {
-				if err := pub.Publish(ctx, post(repo(i), n, 0), nil); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := pub.Mark(ctx, Cursor{Value: int64(n + 1)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		positions, err := pub.Flush(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all := collect(t, log, 0, 0, positions[0])
-		folded := all[60]
-		if err := log.Trim(ctx, 0, folded.Seq); err != nil {
-			t.Fatal(err)
-		}
-		if rest := collect(t, log, 0, 0, positions[0]); len(rest) != len(all)-60 || rest[0].Seq != folded.Seq {
-			t.Errorf("%d messages from %d left, want %d from %d", len(rest), rest[0].Seq, len(all)-60, folded.Seq)
-		}
-		if at, err := log.At(ctx, folded.Seq); err != nil || !at.Equal(folded.Time) {
-			t.Errorf("message %d is of %v, %v; want %v", folded.Seq, at, err, folded.Time)
-		}
-		if _, err := log.At(ctx, all[59].Seq); !errors.Is(err, ErrNotFound) {
-			t.Errorf("a trimmed message: %v", err)
-		}
-		if other := collect(t, log, 1, 0, positions[1]); len(other)+len(all) != 400 {
-			t.Errorf("trim of partition 0 left %d on partition 1", len(other))
-		}
-		if c, err := log.Cursor(ctx, "test"); err != nil || c.Value != 100 {
-			t.Errorf("cursor %+v, %v", c, err)
-		}
-		state, err := log.State(ctx)
-		if err != nil || state.Messages != 400-60+1 {
-			t.Errorf("%+v, %v; want all trimmed, and one cursor left", state, err)
-		}
-		// Trimming again, to the same place and to the end, is harmless.
-		for _, upTo := range []uint64{0, 1, folded.Seq, positions[0]} {
-			if err := log.Trim(ctx, 0, upTo); err != nil {
-				t.Errorf("trim to %d: %v", upTo, err)
-			}
-		}
-		if last, err := log.Last(ctx, 0); err != nil || last != positions[0] {
-			t.Errorf("last %d, %v; want %d", last, err, positions[0])
-		}
-	})
-
 	t.Run("PartitionsAreBoundToTheLog", func(t *testing.T) {
 		t.Parallel()
 		srv, log := setup(t, Config{Partitions: 3})

@@ -37,8 +37,12 @@ func unplaced(data []byte, n int) int {
 const (
 	tokenEvents = ".ev."
 	tokenCursor = ".cursor."
+	tokenTrim   = ".trim."
 	// tokenReject and the other kinds stand behind "_", which begins no NSID.
 	tokenReject = "._.reject"
+
+	// trimSuffix behind the log's name is the stream of its trims.
+	trimSuffix = "_trim"
 )
 
 func (l *Log) subject(partition int, ev *Event) string {
