@@ -59,6 +59,7 @@ func (a *API) Swap(cat *schema.Catalog) error {
 	documents := short[*ast.QueryDocument]{lru.New[*ast.QueryDocument](maxDocuments)}
 	server.SetQueryCache(documents)
 	server.SetParserTokenLimit(a.cfg.MaxTokens)
+	server.SetValidationRulesFn(validationRules)
 	server.SetRecoverFunc(a.recovered)
 	server.Use(extension.AutomaticPersistedQuery{Cache: a.texts})
 	server.Use(limits{&a.cfg, m.schema, documents})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -53,10 +54,16 @@ func presentDatabase(path ast.Path, err error) (e *gqlerror.Error, told bool) {
 	case errors.Is(err, context.Canceled):
 		e.Message, e.Extensions = "the request was cancelled", map[string]any{"code": codeTimeout}
 		return e, true
-	case pgErr == nil:
-		e.Message, e.Extensions = "the database cannot be reached", map[string]any{"code": codeBusy}
+	case pgErr == nil, unavailable(pgErr.Code):
+		e.Message, e.Extensions = "the database cannot take the query now: try again", map[string]any{"code": codeBusy}
 	default:
 		e.Message, e.Extensions = "internal error", map[string]any{"code": codeInternal}
 	}
 	return e, false
+}
+
+// unavailable says whether an SQLSTATE is of a server that cannot take the
+// query now: connection errors, no connection or memory left, shutting down.
+func unavailable(code string) bool {
+	return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "53") || strings.HasPrefix(code, "57P")
 }

@@ -99,8 +99,8 @@ func compiled(t testing.TB, w *world, query string, vars map[string]any) string 
 	if err := m.validated(); err != nil {
 		t.Fatal(err)
 	}
-	doc, errs := gqlparser.LoadQuery(m.schema, query) //nolint:staticcheck // its successor differs in nothing that matters here
-	if errs != nil {
+	doc, errs := gqlparser.LoadQueryWithRules(m.schema, query, validationRules())
+	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
 	op := doc.Operations[0]

@@ -162,8 +162,8 @@ func statementsOf(t testing.TB, w *world, query string) []bound {
 	if err := m.validated(); err != nil {
 		t.Fatal(err)
 	}
-	doc, errs := gqlparser.LoadQuery(m.schema, query) //nolint:staticcheck // as above
-	if errs != nil {
+	doc, errs := gqlparser.LoadQueryWithRules(m.schema, query, validationRules())
+	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
 	vars, err := validator.VariableValues(m.schema, doc.Operations[0], nil)

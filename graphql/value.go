@@ -209,8 +209,9 @@ func shape(s *ast.Schema, op *ast.OperationDefinition, roles map[string]role, va
 type role int
 
 const (
-	roleCursor role = 1 << iota
-	roleContains
+	roleCursor   role = 1 << iota
+	roleContains      // contains, for which SQL has two ways
+	roleText          // the value is in the SQL's text, or decides what is asked for
 )
 
 func shapeOf(b *strings.Builder, s *ast.Schema, t *ast.Type, v any, r role) {
@@ -243,15 +244,18 @@ func shapeOf(b *strings.Builder, s *ast.Schema, t *ast.Type, v any, r role) {
 				continue
 			}
 			r := role(0)
-			if f.Name == "contains" {
+			switch f.Name {
+			case "contains":
 				r = roleContains
+			case "isNull", "isEmpty":
+				r = roleText
 			}
 			b.WriteString(f.Name + ":")
 			shapeOf(b, s, f.Type, inner, r)
 		}
 		b.WriteByte('}')
-	case def.Kind == ast.Enum, def.Name == "Int", def.Name == "Boolean":
-		fmt.Fprintf(b, "=%v;", v)
+	case def.Kind == ast.Enum, r&roleText != 0:
+		fmt.Fprintf(b, "=%q;", fmt.Sprint(v))
 	default:
 		text, _ := v.(string)
 		b.WriteByte('v')
@@ -278,10 +282,19 @@ func findRoles(doc *ast.QueryDocument, op *ast.OperationDefinition) map[string]r
 				roles[v.Raw] |= roleCursor
 			case "contains":
 				roles[v.Raw] |= roleContains
+			case "first", "last", "if", "isNull", "isEmpty":
+				roles[v.Raw] |= roleText
 			}
 		}
 		for _, child := range v.Children {
 			value(child.Name, child.Value)
+		}
+	}
+	directives := func(list ast.DirectiveList) {
+		for _, d := range list {
+			for _, arg := range d.Arguments {
+				value(arg.Name, arg.Value)
+			}
 		}
 	}
 	var selections func(set ast.SelectionSet)
@@ -289,12 +302,16 @@ func findRoles(doc *ast.QueryDocument, op *ast.OperationDefinition) map[string]r
 		for _, sel := range set {
 			switch sel := sel.(type) {
 			case *ast.Field:
+				directives(sel.Directives)
 				for _, arg := range sel.Arguments {
 					value(arg.Name, arg.Value)
 				}
 				selections(sel.SelectionSet)
 			case *ast.InlineFragment:
+				directives(sel.Directives)
 				selections(sel.SelectionSet)
+			case *ast.FragmentSpread:
+				directives(sel.Directives)
 			}
 		}
 	}

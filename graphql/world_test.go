@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
 
 	"github.com/atview/atview/index"
 	"github.com/atview/atview/index/dbtest"
@@ -49,8 +51,14 @@ type world struct {
 func newWorld(t testing.TB, cat *schema.Catalog) *world {
 	t.Helper()
 	w := &world{url: dbtest.New(t), cat: cat}
-	var err error
-	if w.write, err = pgxpool.New(t.Context(), w.url); err != nil {
+	// Few connections: tests that wait for their turn keep theirs, and the server
+	// has a hundred for all.
+	config, err := pgxpool.ParseConfig(w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 2
+	if w.write, err = pgxpool.NewWithConfig(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.write.Close)
@@ -64,10 +72,10 @@ func newWorld(t testing.TB, cat *schema.Catalog) *world {
 	if _, err := w.write.Exec(t.Context(), ddl.String()); err != nil {
 		t.Fatal(err)
 	}
-	config, err := PoolConfig(w.url, 0)
-	if err != nil {
+	if config, err = PoolConfig(w.url, 0); err != nil {
 		t.Fatal(err)
 	}
+	config.MaxConns = 2
 	if w.read, err = pgxpool.NewWithConfig(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +85,9 @@ func newWorld(t testing.TB, cat *schema.Catalog) *world {
 
 func (w *world) api(t testing.TB, cfg Config) *API {
 	t.Helper()
+	if reflect.ValueOf(cfg.Log).IsZero() {
+		cfg.Log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel)
+	}
 	a, err := New(w.cat, w.read, cfg)
 	if err != nil {
 		t.Fatal(err)
