@@ -32,7 +32,7 @@ func (p place) column(prop string) *schema.Column {
 // literalSQL makes a string of SQL. It is for what comes from lexicons; what
 // users give are parameters.
 func literalSQL(s string) string {
-	s = strings.ReplaceAll(s, "\x00", "\uFFFD")
+	s = strings.NewReplacer("\x00", "\uFFFD", "\x01", "\uFFFD", "\x02", "\uFFFD").Replace(s) // the compiler's marks, too
 	if strings.Contains(s, `\`) {
 		return ` E'` + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), "'", "''") + "'"
 	}

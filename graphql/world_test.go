@@ -85,7 +85,7 @@ func newWorld(t testing.TB, cat *schema.Catalog) *world {
 
 func (w *world) api(t testing.TB, cfg Config) *API {
 	t.Helper()
-	if reflect.ValueOf(cfg.Log).IsZero() {
+	if reflect.ValueOf(cfg.Log).IsZero() { // a test that fails shows why
 		cfg.Log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel)
 	}
 	a, err := New(w.cat, w.read, cfg)
@@ -253,3 +253,6 @@ func (w answer) code() string {
 	code, _ := w.Errors[0].Extensions["code"].(string)
 	return code
 }
+
+// silent is for tests that cause what is logged.
+var silent = zerolog.Nop().With().Str("test", "expected").Logger()

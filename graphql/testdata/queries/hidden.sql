@@ -33,11 +33,11 @@ order by t6.sort_at desc, t6.rkey desc, t6.did desc limit 51) t6
 order by t6.sort_at desc, t6.rkey desc, t6.did desc) x7),
   ((select count(*) from records."com_myrecipes_review" c9 where (not c9.hidden) and (c9."subject_uri" = ('at://' || t5.did || '/com.myrecipes.recipe/' || t5.rkey)) and (c9."rating" >= $1::bigint)))::text
 from records."com_myrecipes_recipe" t5
-where t5.rkey = $4::text and t5.did = case when $2::text like 'did:%' then $2::text else (select a.did from atview.actor a where a.handle = $2::text limit 1) end and $3::text = 'com.myrecipes.recipe' and not t5.hidden;
+where t5.rkey = $2::text and t5.did = case when $3::text like 'did:%' then $3::text else (select a.did from atview.actor a where a.handle = $3::text limit 1) end and $4::text = 'com.myrecipes.recipe' and not t5.hidden;
 -- $1: where.rating.gte (value bigint)
--- $2: uri (authority text)
--- $3: uri (collection text)
--- $4: uri (rkey text)
+-- $2: uri (rkey text)
+-- $3: uri (authority text)
+-- $4: uri (collection text)
 
 -- appBskyFeedPostByUri
 select (coalesce((select n.records from atview.link_count n where n.target = ('at://' || t10.did || '/app.bsky.feed.post/' || t10.rkey) and n.collection = 'app.bsky.feed.post' and n.path = 'reply.parent.uri'), 0))::text,
@@ -46,7 +46,7 @@ order by t11.sort_at desc fetch first 51 rows with ties) t11
 order by t11.sort_at desc, t11.rkey desc, t11.did desc limit 51) t11
 order by t11.sort_at desc, t11.rkey desc, t11.did desc) x12)
 from records."app_bsky_feed_post" t10
-where t10.rkey = $3::text and t10.did = case when $1::text like 'did:%' then $1::text else (select a.did from atview.actor a where a.handle = $1::text limit 1) end and $2::text = 'app.bsky.feed.post' and not t10.hidden;
--- $1: uri (authority text)
--- $2: uri (collection text)
--- $3: uri (rkey text)
+where t10.rkey = $1::text and t10.did = case when $2::text like 'did:%' then $2::text else (select a.did from atview.actor a where a.handle = $2::text limit 1) end and $3::text = 'app.bsky.feed.post' and not t10.hidden;
+-- $1: uri (rkey text)
+-- $2: uri (authority text)
+-- $3: uri (collection text)

@@ -3,34 +3,34 @@
 -- recipe
 select t1."title"
 from records."com_myrecipes_recipe" t1
-where t1.rkey = $3::text and t1.did = case when $1::text like 'did:%' then $1::text else (select a.did from atview.actor a where a.handle = $1::text limit 1) end and $2::text = 'com.myrecipes.recipe' and not t1.hidden;
--- $1: uri (authority text)
--- $2: uri (collection text)
--- $3: uri (rkey text)
+where t1.rkey = $1::text and t1.did = case when $2::text like 'did:%' then $2::text else (select a.did from atview.actor a where a.handle = $2::text limit 1) end and $3::text = 'com.myrecipes.recipe' and not t1.hidden;
+-- $1: uri (rkey text)
+-- $2: uri (authority text)
+-- $3: uri (collection text)
 
 -- recipeElsewhere
 select t2."title"
 from records."com_myrecipes_recipe" t2
-where t2.rkey = $3::text and t2.did = case when $1::text like 'did:%' then $1::text else (select a.did from atview.actor a where a.handle = $1::text limit 1) end and $2::text = 'com.myrecipes.recipe' and not t2.hidden;
--- $1: uri (authority text)
--- $2: uri (collection text)
--- $3: uri (rkey text)
+where t2.rkey = $1::text and t2.did = case when $2::text like 'did:%' then $2::text else (select a.did from atview.actor a where a.handle = $2::text limit 1) end and $3::text = 'com.myrecipes.recipe' and not t2.hidden;
+-- $1: uri (rkey text)
+-- $2: uri (authority text)
+-- $3: uri (collection text)
 
 -- recipeGone
 select t3."title"
 from records."com_myrecipes_recipe" t3
-where t3.rkey = $3::text and t3.did = case when $1::text like 'did:%' then $1::text else (select a.did from atview.actor a where a.handle = $1::text limit 1) end and $2::text = 'com.myrecipes.recipe' and not t3.hidden;
--- $1: uri (authority text)
--- $2: uri (collection text)
--- $3: uri (rkey text)
+where t3.rkey = $1::text and t3.did = case when $2::text like 'did:%' then $2::text else (select a.did from atview.actor a where a.handle = $2::text limit 1) end and $3::text = 'com.myrecipes.recipe' and not t3.hidden;
+-- $1: uri (rkey text)
+-- $2: uri (authority text)
+-- $3: uri (collection text)
 
 -- recipeHidden
 select t4."title"
 from records."com_myrecipes_recipe" t4
-where t4.rkey = $3::text and t4.did = case when $1::text like 'did:%' then $1::text else (select a.did from atview.actor a where a.handle = $1::text limit 1) end and $2::text = 'com.myrecipes.recipe' and not t4.hidden;
--- $1: uri (authority text)
--- $2: uri (collection text)
--- $3: uri (rkey text)
+where t4.rkey = $1::text and t4.did = case when $2::text like 'did:%' then $2::text else (select a.did from atview.actor a where a.handle = $2::text limit 1) end and $3::text = 'com.myrecipes.recipe' and not t4.hidden;
+-- $1: uri (rkey text)
+-- $2: uri (authority text)
+-- $3: uri (collection text)
 
 -- any
 select u5.uri,

@@ -22,7 +22,7 @@ order by t9."created_at", t9.rkey, t9.did limit 51) t9
 order by t9."created_at", t9.rkey, t9.did) x11),
   (coalesce((select n.records from atview.link_count n where n.target = ('at://' || t1.did || '/app.bsky.feed.post/' || t1.rkey) and n.collection = 'app.bsky.feed.like' and n.path = 'subject.uri'), 0))::text
 from records."app_bsky_feed_post" t1
-where t1.rkey = $3::text and t1.did = case when $1::text like 'did:%' then $1::text else (select a.did from atview.actor a where a.handle = $1::text limit 1) end and $2::text = 'app.bsky.feed.post' and not t1.hidden;
--- $1: uri (authority text)
--- $2: uri (collection text)
--- $3: uri (rkey text)
+where t1.rkey = $1::text and t1.did = case when $2::text like 'did:%' then $2::text else (select a.did from atview.actor a where a.handle = $2::text limit 1) end and $3::text = 'app.bsky.feed.post' and not t1.hidden;
+-- $1: uri (rkey text)
+-- $2: uri (authority text)
+-- $3: uri (collection text)
