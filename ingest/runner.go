@@ -250,6 +250,9 @@ func (l *lane) judge(line *source.Line) verdict {
 	case line.Err != nil:
 		return rejected
 	}
+	if line.Err = l.pub.Fits(line.Data); line.Err != nil {
+		return rejected
+	}
 	return accepted
 }
 

@@ -277,6 +277,61 @@ func TestPublisherFaults(t *testing.T) {
 		}
 	})
 
+	t.Run("WhatBecameTooLargeIsARejectAndHoldsUpNothing", func(t *testing.T) {
+		t.Parallel()
+		srv, log := setup(t, Config{Partitions: 1})
+		ctx := testContext(t)
+		pub := publisher(t, log, PublisherConfig{})
+		srv.Stop()
+		for i, size := range []int{0, 3 << 20, 0, 0} {
+			if err := pub.Publish(ctx, post(repo(0), i, size), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		srv.SetMaxPayload(1 << 20)
+		srv.Restart()
+		positions, err := pub.Flush(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := log.js.Stream(ctx, log.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc := s.CachedInfo().Config
+		sc.MaxMsgSize = 100_000
+		if _, err := log.js.UpdateStream(ctx, sc); err != nil {
+			t.Fatal(err)
+		}
+		if err := pub.Publish(ctx, post(repo(0), 4, 300_000), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := pub.Publish(ctx, post(repo(0), 5, 0), nil); err != nil {
+			t.Fatal(err)
+		}
+		if positions, err = pub.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		rejects := 0
+		var rest []Message
+		for _, m := range collect(t, log, 0, 0, positions[0]) {
+			if m.Reject == nil {
+				rest = append(rest, m)
+				continue
+			}
+			rejects++
+			if m.Reject.Reason != ReasonTooLarge || m.Reject.Length < 300_000 || len(m.Data) == 0 {
+				t.Errorf("%+v, %d bytes", m.Reject, len(m.Data))
+			}
+		}
+		if got := byRepo(t, rest)[repo(0)]; rejects != 2 || !slices.Equal(slices.Compact(got), []int{0, 2, 3, 5}) {
+			t.Errorf("%d rejects, events %v", rejects, got)
+		}
+		if st := pub.Stats(); st.Waiting != 0 || st.Bytes != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+
 	t.Run("CloseOfTheConnectionEndsIt", func(t *testing.T) {
 		t.Parallel()
 		_, log := setup(t, Config{Partitions: 1})

@@ -28,6 +28,12 @@ const (
 	HeaderLength = "Atview-Length"
 )
 
+// codeMessageTooLarge is NATS' refusal of a message that is longer than the
+// stream takes. nats.go has no name for it.
+const codeMessageTooLarge = 10054
+
+var errMessageTooLarge = errors.New("message is too large for NATS")
+
 // headroom is what a message's headers and protocol line may take of NATS'
 // maximum payload, which counts headers.
 const headroom = 4 << 10
@@ -82,6 +88,7 @@ type Publisher struct {
 	limit            int // how many may be out, at most len(ring)
 	epoch            uint64
 	failure          error     // of the current epoch; nil while all is well
+	failed           uint64    // the ticket that failed; 0 if none did by itself
 	progress         time.Time // of the last confirmation, or of the first message out
 	positions        Positions
 	retries          uint64
@@ -158,11 +165,20 @@ func (p *Publisher) Publish(ctx context.Context, ev *Event, line []byte) error {
 	if line == nil {
 		line = ev.AppendJSON(nil)
 	}
-	if most := p.maxPayload(); len(line) > most {
-		return p.Reject(ctx, ev, line, invalid(ReasonTooLarge, "%d bytes, NATS takes %d", len(line), most))
+	if err := p.Fits(line); err != nil {
+		return p.Reject(ctx, ev, line, err)
 	}
 	partition := Partition(ev.DID, p.log.partitions)
 	return p.enqueue(ctx, slot{subject: p.log.subject(partition, ev), data: line, partition: partition})
+}
+
+// Fits returns an [*InvalidError] if a line is too long for NATS, so that
+// Publish would reject it.
+func (p *Publisher) Fits(line []byte) error {
+	if most := p.maxPayload(); len(line) > most {
+		return invalid(ReasonTooLarge, "%d bytes, NATS takes %d", len(line), most)
+	}
+	return nil
 }
 
 // Reject puts on the log what a source sent and cannot be used: the bytes, and
@@ -174,11 +190,7 @@ func (p *Publisher) Reject(ctx context.Context, ev *Event, data []byte, why erro
 	if errors.As(why, &bad) {
 		reason, detail = bad.Reason, bad.Detail
 	}
-	h := nats.Header{
-		HeaderReject: []string{string(reason)},
-		HeaderDetail: []string{headerText(detail)},
-		HeaderSource: []string{headerText(p.cfg.Source)},
-	}
+	h := p.rejectHeader(reason, detail)
 	if most := p.maxPayload(); len(data) > most {
 		h.Set(HeaderLength, strconv.Itoa(len(data)))
 		data = slices.Clone(data[:most])
@@ -188,6 +200,14 @@ func (p *Publisher) Reject(ctx context.Context, ev *Event, data []byte, why erro
 		partition = Partition(ev.DID, p.log.partitions)
 	}
 	return p.enqueue(ctx, slot{subject: p.log.rejectSubject(partition), header: h, data: data, partition: partition})
+}
+
+func (p *Publisher) rejectHeader(reason Reason, detail string) nats.Header {
+	return nats.Header{
+		HeaderReject: []string{string(reason)},
+		HeaderDetail: []string{headerText(detail)},
+		HeaderSource: []string{headerText(p.cfg.Source)},
+	}
 }
 
 // Mark stores how far the source has been read. It is sent when everything
@@ -341,7 +361,7 @@ func (p *Publisher) run(ctx context.Context) {
 		}
 		for i := range batch {
 			if err := p.log.nc.PublishMsg(&batch[i]); err != nil {
-				p.fail(err)
+				p.fail(p.sent-uint64(len(batch)-i), err)
 				break
 			}
 		}
@@ -379,7 +399,7 @@ func (p *Publisher) take(batch []nats.Msg) (_ []nats.Msg, failed bool) {
 	if p.failure == nil && p.sent < p.next && !p.log.nc.IsConnected() {
 		// Sent now, it would wait in the client's buffer and go out before what was
 		// lost.
-		p.failLocked(nats.ErrDisconnected)
+		p.failLocked(0, nats.ErrDisconnected)
 	}
 	if p.failure != nil {
 		return batch, true
@@ -415,7 +435,10 @@ func (p *Publisher) backoff() time.Duration {
 func (p *Publisher) rewind() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failure = nil
+	if p.failed == p.head && errors.Is(p.failure, errMessageTooLarge) {
+		p.shrinkLocked(p.at(p.head))
+	}
+	p.failure, p.failed = nil, 0
 	p.epoch++
 	p.retries++
 	p.sent = p.head
@@ -425,11 +448,29 @@ func (p *Publisher) rewind() {
 	}
 }
 
+// shrinkLocked makes a reject of a message that NATS will never take: the limit
+// has been lowered since it was published.
+func (p *Publisher) shrinkLocked(s *slot) {
+	if s.partition < 0 || len(s.data) == 0 {
+		return // a cursor fits wherever anything does
+	}
+	length := len(s.data)
+	if s.header == nil {
+		s.header = p.rejectHeader(ReasonTooLarge, fmt.Sprintf("%d bytes, more than NATS takes", length))
+		s.subject = p.log.rejectSubject(s.partition)
+	}
+	if s.header.Get(HeaderLength) == "" {
+		s.header.Set(HeaderLength, strconv.Itoa(length))
+	}
+	s.data = slices.Clone(s.data[:min(length/2, max(p.maxPayload(), 0))])
+	p.bytes -= length - len(s.data)
+}
+
 func (p *Publisher) overdue() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sent > p.head && time.Since(p.progress) > p.cfg.AckWait {
-		p.failLocked(nats.ErrTimeout)
+		p.failLocked(0, nats.ErrTimeout)
 	}
 }
 
@@ -437,21 +478,24 @@ func (p *Publisher) disconnected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sent > p.head { // what was on its way, or its confirmation, is lost
-		p.failLocked(nats.ErrDisconnected)
+		p.failLocked(0, nats.ErrDisconnected)
 	}
 }
 
-func (p *Publisher) fail(err error) {
+func (p *Publisher) fail(ticket uint64, err error) {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		err = errMessageTooLarge
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failLocked(err)
+	p.failLocked(ticket, err)
 }
 
-func (p *Publisher) failLocked(err error) {
+func (p *Publisher) failLocked(ticket uint64, err error) {
 	if p.failure != nil {
 		return
 	}
-	p.failure = err
+	p.failure, p.failed = err, ticket
 	if p.stalledSince.IsZero() {
 		p.stalledSince = time.Now()
 		p.zl.Warn().Err(err).Int("waiting", int(p.next-p.head)).Msg("log refuses events; trying until it takes them")
@@ -478,7 +522,7 @@ func (p *Publisher) confirm(m *nats.Msg) {
 		return // of a message that has been sent again since
 	}
 	if err != nil {
-		p.failLocked(err)
+		p.failLocked(t, err)
 		return
 	}
 	p.at(t).acked = seq
@@ -511,7 +555,7 @@ func (p *Publisher) advanceLocked() {
 	p.nudge()
 }
 
-// parseAck reads {"stream":"atview","seq":7}, mostly without encoding/json.
+// parseAck reads {"stream":"atview","seq":7}, or an error.
 func parseAck(m *nats.Msg) (uint64, error) {
 	if len(m.Data) == 0 {
 		if m.Header.Get("Status") == "503" {
@@ -528,6 +572,9 @@ func parseAck(m *nats.Msg) (uint64, error) {
 	}
 	if err := json.Unmarshal(m.Data, &ack); err != nil {
 		return 0, fmt.Errorf("confirmation: %w", err)
+	}
+	if ack.Error != nil && ack.Error.Code == codeMessageTooLarge {
+		return 0, errMessageTooLarge
 	}
 	if ack.Error != nil {
 		return 0, fmt.Errorf("refused by NATS: %s (%d)", ack.Error.Description, ack.Error.Code)

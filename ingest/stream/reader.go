@@ -282,26 +282,32 @@ func (r *Reader) delete(cons jetstream.Consumer) {
 }
 
 // verify checks that the last message handed over is still the one the log has
-// under its number.
+// under its number, or had, if it has been trimmed.
 func (r *Reader) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	msg, err := r.log.get(ctx, r.last)
-	switch {
-	case err == nil && msg.Time.Equal(r.lastTime):
-		return nil
-	case err == nil:
-		return fmt.Errorf("partition %d, message %d: %w", r.partition, r.last, ErrRewound)
-	case !errors.Is(err, ErrNotFound):
-		return err
+	rewound := fmt.Errorf("partition %d, message %d: %w", r.partition, r.last, ErrRewound)
+	// Twice: a log that is being written may have grown past the number between the
+	// first look and the look at its end. Then the second one finds another message.
+	for range 2 {
+		msg, err := r.log.get(ctx, r.last)
+		switch {
+		case err == nil && msg.Time.Equal(r.lastTime):
+			return nil
+		case err == nil:
+			return rewound
+		case !errors.Is(err, ErrNotFound):
+			return err
+		}
+		state, err := r.log.State(ctx)
+		switch {
+		case err != nil:
+			return err
+		case state.Last < r.last:
+			return rewound
+		case r.last < state.First:
+			return nil
+		}
 	}
-	// Trimmed, or torn off?
-	state, err := r.log.State(ctx)
-	if err != nil {
-		return err
-	}
-	if state.Last < r.last {
-		return fmt.Errorf("partition %d, message %d of %d: %w", r.partition, r.last, state.Last, ErrRewound)
-	}
-	return nil
+	return nil // removed by itself, to make room for a cursor
 }

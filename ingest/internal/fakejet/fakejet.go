@@ -298,6 +298,13 @@ func (s *Server) send(ctx context.Context, conn *websocket.Conn, q url.Values, f
 	}
 }
 
+// Compress does beforehand what the server does when it sends.
+func (s *Server) Compress(events []Event) {
+	for i := range events {
+		events[i].Data, events[i].Binary = s.compress(events[i].Data), true
+	}
+}
+
 func (s *Server) compress(data []byte) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

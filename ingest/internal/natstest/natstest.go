@@ -63,6 +63,9 @@ func (s *Server) Restart() {
 	}
 }
 
+// SetMaxPayload takes effect with the next Restart.
+func (s *Server) SetMaxPayload(n int32) { s.opts.MaxPayload = n }
+
 // Stop stops the server. It may be called twice.
 func (s *Server) Stop() {
 	s.srv.Shutdown()
@@ -81,7 +84,8 @@ func (s *Server) Connect() *nats.Conn {
 func (s *Server) connect(addr string) *nats.Conn {
 	s.t.Helper()
 	nc, err := nats.Connect("nats://"+addr,
-		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.RetryOnFailedConnect(true))
+		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.RetryOnFailedConnect(true),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		s.t.Fatal(err)
 	}
