@@ -154,46 +154,39 @@ func (f *folder) settle(ctx context.Context, tx pgx.Tx, t *tally) error {
 // writeCounts adds the tally to the stored counts, in one order of targets for
 // all workers.
 func (f *folder) writeCounts(ctx context.Context, tx pgx.Tx, t *tally) error {
-	var add queries.AddLinkCountsParams
-	var take queries.TakeLinkCountsParams
-	var all queries.LockLinkCountsParams
+	var p queries.AddLinkCountsParams
+	lowers := false
 	for _, k := range sortedTargets(t.records, t.dids) {
 		records, dids := t.records[k], t.dids[k]
 		if records == 0 && dids == 0 {
 			continue
 		}
-		all.Targets, all.Collections, all.Paths = append(all.Targets, k.target), append(all.Collections, k.collection), append(all.Paths, k.path)
-		// A row that may be new is inserted. What could not stand in a row of its
-		// own changes one that must be there.
-		if records >= dids && dids >= 0 {
-			add.Targets, add.Collections, add.Paths = append(add.Targets, k.target), append(add.Collections, k.collection), append(add.Paths, k.path)
-			add.Records, add.Dids = append(add.Records, records), append(add.Dids, dids)
-		} else {
-			take.Targets, take.Collections, take.Paths = append(take.Targets, k.target), append(take.Collections, k.collection), append(take.Paths, k.path)
-			take.Records, take.Dids = append(take.Records, records), append(take.Dids, dids)
-		}
+		p.Targets, p.Collections, p.Paths = append(p.Targets, k.target), append(p.Collections, k.collection), append(p.Paths, k.path)
+		p.Records, p.Dids = append(p.Records, records), append(p.Dids, dids)
+		// What could not stand in a row of its own must change one that is there.
+		lowers = lowers || dids < 0 || records < dids
 	}
-	if len(take.Targets) > 0 {
-		if err := f.q.LockLinkCounts(ctx, tx, all); err != nil {
-			return fmt.Errorf("lock link counts: %w", err)
-		}
+	if len(p.Targets) == 0 {
+		return nil
 	}
-	if len(add.Targets) > 0 {
-		if err := f.q.AddLinkCounts(ctx, tx, add); err != nil {
+	if !lowers {
+		if err := f.q.AddLinkCounts(ctx, tx, p); err != nil {
 			return fmt.Errorf("add link counts: %w", err)
 		}
+		return nil
 	}
-	if len(take.Targets) > 0 {
-		n, err := f.q.TakeLinkCounts(ctx, tx, take)
-		if err != nil {
-			return fmt.Errorf("take link counts: %w", err)
-		}
-		if int(n) != len(take.Targets) {
-			return fmt.Errorf("%w: %d of %d link counts to be lowered are not there", errInvariant, len(take.Targets)-int(n), len(take.Targets))
-		}
-		if err := f.q.DropEmptyLinkCounts(ctx, tx, queries.DropEmptyLinkCountsParams{Targets: take.Targets, Collections: take.Collections, Paths: take.Paths}); err != nil {
-			return fmt.Errorf("drop empty link counts: %w", err)
-		}
+	if err := f.q.TouchLinkCounts(ctx, tx, queries.TouchLinkCountsParams{Targets: p.Targets, Collections: p.Collections, Paths: p.Paths}); err != nil {
+		return fmt.Errorf("lock link counts: %w", err)
+	}
+	n, err := f.q.ChangeLinkCounts(ctx, tx, queries.ChangeLinkCountsParams(p))
+	if err != nil {
+		return fmt.Errorf("change link counts: %w", err)
+	}
+	if err := mustAffect(n, len(p.Targets), "changed"); err != nil {
+		return err
+	}
+	if err := f.q.DropEmptyLinkCounts(ctx, tx, queries.DropEmptyLinkCountsParams{Targets: p.Targets, Collections: p.Collections, Paths: p.Paths}); err != nil {
+		return fmt.Errorf("drop empty link counts: %w", err)
 	}
 	return nil
 }

@@ -47,22 +47,20 @@ select unnest(@targets::text[]), unnest(@collections::text[]), unnest(@paths::te
 on conflict (target, collection, path) do update
 set records = c.records + excluded.records, dids = c.dids + excluded.dids;
 
--- name: TakeLinkCounts :execrows
+-- Makes and locks the rows that are about to change, in the order that they are
+-- given. Every worker gives them in one order, so that no two wait for each other.
+-- name: TouchLinkCounts :exec
+insert into atview.link_count as c (target, collection, path, records, dids)
+select unnest(@targets::text[]), unnest(@collections::text[]), unnest(@paths::text[]), 0, 0
+on conflict (target, collection, path) do update set records = c.records;
+
+-- name: ChangeLinkCounts :execrows
 update atview.link_count c
 set records = c.records + k.records, dids = c.dids + k.dids
 from (select unnest(@targets::text[]) as target, unnest(@collections::text[]) as collection,
              unnest(@paths::text[]) as path, unnest(@records::bigint[]) as records,
              unnest(@dids::bigint[]) as dids) k
 where (c.target, c.collection, c.path) = (k.target, k.collection, k.path);
-
--- Locks counts in one order, so that two workers cannot wait for each other.
--- name: LockLinkCounts :exec
-select c.target
-from atview.link_count c
-join (select unnest(@targets::text[]) as target, unnest(@collections::text[]) as collection,
-             unnest(@paths::text[]) as path) k using (target, collection, path)
-order by c.target, c.collection, c.path
-for update of c;
 
 -- name: DropEmptyLinkCounts :exec
 delete from atview.link_count c

@@ -38,6 +38,37 @@ func (q *Queries) AddLinkCounts(ctx context.Context, db DBTX, arg AddLinkCountsP
 	return err
 }
 
+const changeLinkCounts = `-- name: ChangeLinkCounts :execrows
+update atview.link_count c
+set records = c.records + k.records, dids = c.dids + k.dids
+from (select unnest($1::text[]) as target, unnest($2::text[]) as collection,
+             unnest($3::text[]) as path, unnest($4::bigint[]) as records,
+             unnest($5::bigint[]) as dids) k
+where (c.target, c.collection, c.path) = (k.target, k.collection, k.path)
+`
+
+type ChangeLinkCountsParams struct {
+	Targets     []string
+	Collections []string
+	Paths       []string
+	Records     []int64
+	Dids        []int64
+}
+
+func (q *Queries) ChangeLinkCounts(ctx context.Context, db DBTX, arg ChangeLinkCountsParams) (int64, error) {
+	result, err := db.Exec(ctx, changeLinkCounts,
+		arg.Targets,
+		arg.Collections,
+		arg.Paths,
+		arg.Records,
+		arg.Dids,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const dropEmptyLinkCounts = `-- name: DropEmptyLinkCounts :exec
 delete from atview.link_count c
 using (select unnest($1::text[]) as target, unnest($2::text[]) as collection,
@@ -237,27 +268,6 @@ func (q *Queries) LinksOf(ctx context.Context, db DBTX, arg LinksOfParams) ([]Li
 	return items, nil
 }
 
-const lockLinkCounts = `-- name: LockLinkCounts :exec
-select c.target
-from atview.link_count c
-join (select unnest($1::text[]) as target, unnest($2::text[]) as collection,
-             unnest($3::text[]) as path) k using (target, collection, path)
-order by c.target, c.collection, c.path
-for update of c
-`
-
-type LockLinkCountsParams struct {
-	Targets     []string
-	Collections []string
-	Paths       []string
-}
-
-// Locks counts in one order, so that two workers cannot wait for each other.
-func (q *Queries) LockLinkCounts(ctx context.Context, db DBTX, arg LockLinkCountsParams) error {
-	_, err := db.Exec(ctx, lockLinkCounts, arg.Targets, arg.Collections, arg.Paths)
-	return err
-}
-
 const putLinks = `-- name: PutLinks :exec
 insert into atview.link (target, collection, path, did, rkey, sort_at, hidden)
 select unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]),
@@ -287,33 +297,21 @@ func (q *Queries) PutLinks(ctx context.Context, db DBTX, arg PutLinksParams) err
 	return err
 }
 
-const takeLinkCounts = `-- name: TakeLinkCounts :execrows
-update atview.link_count c
-set records = c.records + k.records, dids = c.dids + k.dids
-from (select unnest($1::text[]) as target, unnest($2::text[]) as collection,
-             unnest($3::text[]) as path, unnest($4::bigint[]) as records,
-             unnest($5::bigint[]) as dids) k
-where (c.target, c.collection, c.path) = (k.target, k.collection, k.path)
+const touchLinkCounts = `-- name: TouchLinkCounts :exec
+insert into atview.link_count as c (target, collection, path, records, dids)
+select unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), 0, 0
+on conflict (target, collection, path) do update set records = c.records
 `
 
-type TakeLinkCountsParams struct {
+type TouchLinkCountsParams struct {
 	Targets     []string
 	Collections []string
 	Paths       []string
-	Records     []int64
-	Dids        []int64
 }
 
-func (q *Queries) TakeLinkCounts(ctx context.Context, db DBTX, arg TakeLinkCountsParams) (int64, error) {
-	result, err := db.Exec(ctx, takeLinkCounts,
-		arg.Targets,
-		arg.Collections,
-		arg.Paths,
-		arg.Records,
-		arg.Dids,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// Makes and locks the rows that are about to change, in the order that they are
+// given. Every worker gives them in one order, so that no two wait for each other.
+func (q *Queries) TouchLinkCounts(ctx context.Context, db DBTX, arg TouchLinkCountsParams) error {
+	_, err := db.Exec(ctx, touchLinkCounts, arg.Targets, arg.Collections, arg.Paths)
+	return err
 }

@@ -71,12 +71,12 @@ func openStores(ctx context.Context, s *settings, log zerolog.Logger, withNATS b
 			return nil, err
 		}
 		st.closers = append(st.closers, server.Stop)
-		if st.NATS, err = server.Connect(); err != nil {
+		if st.NATS, err = server.Connect(nats.ErrorHandler(natsErrors(log))); err != nil {
 			return nil, err
 		}
 		st.closers = append(st.closers, st.NATS.Close)
 	case withNATS:
-		st.NATS, err = nats.Connect(s.NATSURL, nats.Name("atview"), nats.MaxReconnects(-1),
+		st.NATS, err = nats.Connect(s.NATSURL, nats.Name("atview"), nats.MaxReconnects(-1), nats.ErrorHandler(natsErrors(log)),
 			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn().Err(err).Msg("NATS connection lost") }),
 			nats.ReconnectHandler(func(*nats.Conn) { log.Info().Msg("NATS connected again") }))
 		if err != nil {
@@ -85,6 +85,14 @@ func openStores(ctx context.Context, s *settings, log zerolog.Logger, withNATS b
 		st.closers = append(st.closers, st.NATS.Close)
 	}
 	return st, nil
+}
+
+// natsErrors takes what NATS would print itself. Readers notice what they miss
+// and read it again, so it is of interest to developers only.
+func natsErrors(log zerolog.Logger) nats.ErrHandler {
+	return func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		log.Debug().Err(err).Msg("NATS")
+	}
 }
 
 // lockData makes the data folder this process's. The lock dies with it.
