@@ -120,11 +120,12 @@ func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *s
 				out.add(f.Alias, connectionText(`"`+p.col.ConnectionType()+`"`))
 			case "totalCount":
 				if out.total < 0 {
-					c.charge(1)
 					out.total = inExtra(func() string {
 						if p.count != "" && c.unfiltered(p) {
+							c.charge(1)
 							return p.count
 						}
+						c.charge(countGuess)
 						alias := c.alias("c")
 						return fmt.Sprintf("(select count(*) from %s %s where %s)", tableSQL(p.col), alias, conjunction(c.conditions(p, alias)))
 					}, kindLong)
@@ -181,6 +182,10 @@ func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *s
 	}
 	return out
 }
+
+// countGuess is how many records there are to count, for the cost. Most targets
+// have few.
+const countGuess = 10
 
 // unfiltered says whether the list is all that its base gives.
 func (c *compiler) unfiltered(p *page) bool {

@@ -297,18 +297,6 @@ func (k sortKey) strict(column, param string, forward bool) string {
 	return condition
 }
 
-func or(a, b string) string {
-	switch "false" {
-	case a:
-		return b
-	case b:
-		return a
-	}
-	return a + " or " + b
-}
-
-func parens(condition string) string { return "(" + condition + ")" }
-
 // cursorSlots are the values of the order's keys, for cursors.
 func (o order) cursorSlots(s *scope, alias string) []int {
 	out := make([]int, len(o.keys))

@@ -1,4 +1,4 @@
--- cost 260
+-- cost 278
 
 -- comMyrecipesRecipe
 select t1."title"

@@ -1,4 +1,4 @@
--- cost 27086
+-- cost 27131
 
 -- comMyrecipesRecipe
 select t1."title",

@@ -1,4 +1,4 @@
--- cost 102
+-- cost 111
 
 -- comMyrecipesRecipe
 select t1.sort_at::text,

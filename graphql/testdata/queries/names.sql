@@ -1,4 +1,4 @@
--- cost 2854
+-- cost 3304
 
 -- comExampleOdd
 select t1."true"::text,

@@ -1,4 +1,4 @@
--- cost 134
+-- cost 206
 
 -- after
 select t1."title"

@@ -1,4 +1,4 @@
--- cost 121
+-- cost 130
 
 -- recipe
 select t1."title"

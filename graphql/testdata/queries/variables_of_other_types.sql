@@ -1,4 +1,4 @@
--- cost 105
+-- cost 114
 
 -- comMyrecipesRecipe
 select t1."title"

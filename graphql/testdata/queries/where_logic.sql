@@ -1,4 +1,4 @@
--- cost 361
+-- cost 397
 
 -- both
 select t1."title"

@@ -1,4 +1,4 @@
--- cost 1837
+-- cost 1846
 
 -- strongRef
 select t1."rating"::text
@@ -158,7 +158,7 @@ order by t26.sort_at desc, t26.rkey desc, t26.did desc;
 
 -- innerTime
 select t27.rkey
-from (select * from (select * from records."com_example_everything" t27 where (not t27.hidden) and (((case when jsonb_typeof((t27.record -> 'inner') -> 'at') = 'string' and ((t27.record -> 'inner') -> 'at') #>> '{}' ~  E'^(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,20})?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$' then date_trunc('microseconds', (((t27.record -> 'inner') -> 'at') #>> '{}')::timestamptz) end) >= $1::timestamptz) and ((case when jsonb_typeof((t27.record -> 'inner') -> 'at') = 'string' and ((t27.record -> 'inner') -> 'at') #>> '{}' ~  E'^(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,20})?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$' then date_trunc('microseconds', (((t27.record -> 'inner') -> 'at') #>> '{}')::timestamptz) end) < $2::timestamptz))
+from (select * from (select * from records."com_example_everything" t27 where (not t27.hidden) and (((case when jsonb_typeof((t27.record -> 'inner') -> 'at') = 'string' and ((t27.record -> 'inner') -> 'at') #>> '{}' ~ E'^(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,20})?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$' then date_trunc('microseconds', (((t27.record -> 'inner') -> 'at') #>> '{}')::timestamptz) end) >= $1::timestamptz) and ((case when jsonb_typeof((t27.record -> 'inner') -> 'at') = 'string' and ((t27.record -> 'inner') -> 'at') #>> '{}' ~ E'^(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,20})?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$' then date_trunc('microseconds', (((t27.record -> 'inner') -> 'at') #>> '{}')::timestamptz) end) < $2::timestamptz))
 order by t27.sort_at desc fetch first 51 rows with ties) t27
 order by t27.sort_at desc, t27.rkey desc, t27.did desc limit 51) t27
 order by t27.sort_at desc, t27.rkey desc, t27.did desc;
@@ -167,7 +167,7 @@ order by t27.sort_at desc, t27.rkey desc, t27.did desc;
 
 -- innerNoTime
 select t28.rkey
-from (select * from (select * from records."com_example_everything" t28 where (not t28.hidden) and ((case when jsonb_typeof((t28.record -> 'inner') -> 'at') = 'string' and ((t28.record -> 'inner') -> 'at') #>> '{}' ~  E'^(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,20})?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$' then date_trunc('microseconds', (((t28.record -> 'inner') -> 'at') #>> '{}')::timestamptz) end) is null)
+from (select * from (select * from records."com_example_everything" t28 where (not t28.hidden) and ((case when jsonb_typeof((t28.record -> 'inner') -> 'at') = 'string' and ((t28.record -> 'inner') -> 'at') #>> '{}' ~ E'^(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,20})?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$' then date_trunc('microseconds', (((t28.record -> 'inner') -> 'at') #>> '{}')::timestamptz) end) is null)
 order by t28.sort_at desc fetch first 51 rows with ties) t28
 order by t28.sort_at desc, t28.rkey desc, t28.did desc limit 51) t28
 order by t28.sort_at desc, t28.rkey desc, t28.did desc;
@@ -190,7 +190,7 @@ order by t31.sort_at desc, t31.rkey desc, t31.did desc;
 
 -- innerMoments
 select t33.rkey
-from (select * from (select * from records."com_example_everything" t33 where (not t33.hidden) and ((case when jsonb_typeof((t33.record -> 'inner') -> 'moments') = 'array' then array(select case when jsonb_typeof(e34.v) = 'string' and (e34.v) #>> '{}' ~  E'^(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,20})?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$' then date_trunc('microseconds', ((e34.v) #>> '{}')::timestamptz) end from jsonb_array_elements(case when jsonb_typeof((t33.record -> 'inner') -> 'moments') = 'array' then (t33.record -> 'inner') -> 'moments' end) e34(v)) end) @> $1::timestamptz[])
+from (select * from (select * from records."com_example_everything" t33 where (not t33.hidden) and ((case when jsonb_typeof((t33.record -> 'inner') -> 'moments') = 'array' then array(select case when jsonb_typeof(e34.v) = 'string' and (e34.v) #>> '{}' ~ E'^(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,20})?(Z|[+-](0\\d|1[0-4]):[0-5]\\d)$' then date_trunc('microseconds', ((e34.v) #>> '{}')::timestamptz) end from jsonb_array_elements(case when jsonb_typeof((t33.record -> 'inner') -> 'moments') = 'array' then (t33.record -> 'inner') -> 'moments' end) e34(v)) end) @> $1::timestamptz[])
 order by t33.sort_at desc fetch first 51 rows with ties) t33
 order by t33.sort_at desc, t33.rkey desc, t33.did desc limit 51) t33
 order by t33.sort_at desc, t33.rkey desc, t33.did desc;

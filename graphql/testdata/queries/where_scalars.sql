@@ -1,4 +1,4 @@
--- cost 1225
+-- cost 1234
 
 -- eq
 select t1."title"

@@ -1,4 +1,4 @@
--- cost 715
+-- cost 733
 
 -- uri
 select t1."title"

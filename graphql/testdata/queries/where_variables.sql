@@ -1,4 +1,4 @@
--- cost 166
+-- cost 184
 
 -- whole
 select t1."title"
