@@ -148,7 +148,19 @@ type lane struct {
 	done      bool
 }
 
+// run runs the source until it ends, and again from its last cursor if the log
+// lost what had been published.
 func (l *lane) run(ctx context.Context) error {
+	for {
+		err := l.session(ctx)
+		if ctx.Err() != nil || !errors.Is(err, stream.ErrRewound) {
+			return err
+		}
+		l.log.Warn().Err(err).Msg("source begins again at its last cursor")
+	}
+}
+
+func (l *lane) session(ctx context.Context) error {
 	pub, err := l.runner.cfg.Stream.NewPublisher(stream.PublisherConfig{
 		Source: l.src.Name(),
 		Window: l.runner.cfg.Window,
@@ -191,6 +203,9 @@ func (l *lane) run(ctx context.Context) error {
 	})
 	err = g.Wait()
 
+	if errors.Is(err, stream.ErrRewound) {
+		return err
+	}
 	// What has been read counts, whatever ended the source.
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.runner.cfg.DrainTimeout)
 	defer cancel()

@@ -409,6 +409,46 @@ func TestRunner(t *testing.T) {
 		}
 	})
 
+	t.Run("ALogThatLostItsTailIsFilledAgain", func(t *testing.T) {
+		t.Parallel()
+		const n, repos = 1500, 3
+		server := natstest.Start(t)
+		srv := fakejet.Start(t, nil)
+		all := lines(n, repos)
+		srv.Append(all[:500]...)
+		r := newRunner(t, ingest.Config{Stream: openLog(t, server.Connect(), stream.Config{}), Sources: []source.Source{jetstreamSource(t, srv)}})
+		ctx, stop := context.WithCancel(testContext(t))
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		until(t, r, cursorAt(499))
+		server.Stop()
+		backup := t.TempDir()
+		if err := os.CopyFS(backup, os.DirFS(server.StoreDir())); err != nil {
+			t.Fatal(err)
+		}
+		server.Restart()
+		srv.Append(all[500:1000]...)
+		until(t, r, func(s ingest.SourceStats) bool { return cursorAt(999)(s) && s.Log.Waiting == 0 })
+
+		// The machine of NATS loses power; what it had not forced to disk is gone.
+		server.Stop()
+		if err := os.RemoveAll(server.StoreDir()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(server.StoreDir(), os.DirFS(backup)); err != nil {
+			t.Fatal(err)
+		}
+		server.Restart()
+		srv.Append(all[1000:]...)
+		srv.Request(t, 1) // begun again
+		until(t, r, cursorAt(n-1))
+		stop()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		checkComplete(t, server.Connect(), n)
+	})
+
 	t.Run("ACleanStopLeavesTheLastCursor", func(t *testing.T) {
 		t.Parallel()
 		nc := natstest.Start(t).Connect()

@@ -39,6 +39,9 @@
 //   - Events of one publisher are stored in the order in which they were
 //     published. After a failure a run of events may be stored twice, and the
 //     second copy of the run is complete and in order; a reader must fold by rev.
+//   - NATS forces its files to disk now and then, so a power failure takes the newest
+//     messages back. Publishers and readers notice and say [ErrRewound]; the source
+//     begins again at the last cursor that is left.
 //   - A cursor is stored after every event up to it is confirmed, and in the same
 //     stream. A crash that tears the tail off the log takes the cursor with it,
 //     so a cursor is never ahead of the data.

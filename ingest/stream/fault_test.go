@@ -277,6 +277,55 @@ func TestPublisherFaults(t *testing.T) {
 		}
 	})
 
+	t.Run("ALostTailIsNoticed", func(t *testing.T) {
+		t.Parallel()
+		srv, log := setup(t, Config{Partitions: 1})
+		ctx := testContext(t)
+		busy, idle := publisher(t, log, PublisherConfig{Source: "busy"}), publisher(t, log, PublisherConfig{Source: "idle"})
+		publish := func(from, to int) error {
+			for i := from; i < to; i++ {
+				if err := busy.Publish(ctx, post(repo(0), i, 0), nil); err != nil {
+					return err
+				}
+			}
+			_, err := busy.Flush(ctx)
+			return err
+		}
+		if err := publish(0, 50); err != nil {
+			t.Fatal(err)
+		}
+		srv.Stop()
+		backup := t.TempDir()
+		if err := os.CopyFS(backup, os.DirFS(srv.StoreDir())); err != nil {
+			t.Fatal(err)
+		}
+		srv.Restart()
+		if err := publish(50, 100); err != nil {
+			t.Fatal(err)
+		}
+		if err := idle.Mark(ctx, Cursor{Value: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := idle.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		srv.Stop()
+		if err := os.RemoveAll(srv.StoreDir()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(srv.StoreDir(), os.DirFS(backup)); err != nil {
+			t.Fatal(err)
+		}
+		srv.Restart()
+		if err := publish(100, 200); !errors.Is(err, ErrRewound) {
+			t.Errorf("busy publisher: %v", err)
+		}
+		<-idle.done // it notices without being asked
+		if err := idle.Mark(ctx, Cursor{Value: 2}); !errors.Is(err, ErrRewound) {
+			t.Errorf("idle publisher: %v", err)
+		}
+	})
+
 	t.Run("WhatBecameTooLargeIsARejectAndHoldsUpNothing", func(t *testing.T) {
 		t.Parallel()
 		srv, log := setup(t, Config{Partitions: 1})

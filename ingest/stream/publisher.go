@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -77,9 +79,12 @@ type Publisher struct {
 	stop  context.CancelFunc
 	done  chan struct{}
 
+	// failing mirrors failure != nil, for the middle of a batch.
+	failing atomic.Bool
+
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when head moves or the publisher closes
-	closed  bool
+	closed  error         // why the publisher has ended; nil while it runs
 	// Tickets number messages from 1. Ring[t % len] holds ticket t for
 	// head <= t < next; those below sent are out.
 	ring             []slot
@@ -91,6 +96,7 @@ type Publisher struct {
 	failed           uint64    // the ticket that failed; 0 if none did by itself
 	progress         time.Time // of the last confirmation, or of the first message out
 	positions        Positions
+	newest           confirmed // the last message that is stored, and known to be
 	retries          uint64
 	attempts         int // since the last confirmation
 	stalledSince     time.Time
@@ -102,6 +108,13 @@ type slot struct {
 	data      []byte
 	partition int    // -1 for a cursor
 	acked     uint64 // stream sequence; 0 while unconfirmed
+}
+
+// confirmed is a message that NATS has said to have stored.
+type confirmed struct {
+	seq     uint64
+	subject string
+	data    []byte
 }
 
 // Positions holds a stream sequence number for each partition; 0 is none.
@@ -160,7 +173,9 @@ func (l *Log) NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 // must not be changed afterwards. If it is nil, the event is encoded. An event
 // too long for NATS becomes a reject.
 //
-// The error is ctx's, or [ErrClosed].
+// The error is ctx's, [ErrClosed], or [ErrRewound] if NATS came back from a crash
+// without messages that it had confirmed: then the source has to begin again at
+// its last cursor, with a new publisher.
 func (p *Publisher) Publish(ctx context.Context, ev *Event, line []byte) error {
 	if line == nil {
 		line = ev.AppendJSON(nil)
@@ -229,7 +244,7 @@ func (p *Publisher) Mark(ctx context.Context, c Cursor) error {
 func (p *Publisher) Flush(ctx context.Context) (Positions, error) {
 	p.mu.Lock()
 	target := p.next
-	for p.head < target && !p.closed {
+	for p.head < target && p.closed == nil {
 		if err := p.waitLocked(ctx); err != nil {
 			p.mu.Unlock()
 			return nil, fmt.Errorf("flush of %s to the log: %w", p.cfg.Source, err)
@@ -237,7 +252,7 @@ func (p *Publisher) Flush(ctx context.Context) (Positions, error) {
 	}
 	defer p.mu.Unlock()
 	if p.head < target {
-		return nil, fmt.Errorf("flush of %s to the log: %w", p.cfg.Source, ErrClosed)
+		return nil, fmt.Errorf("flush of %s to the log: %w", p.cfg.Source, p.closed)
 	}
 	return slices.Clone(p.positions), nil
 }
@@ -273,16 +288,16 @@ func (p *Publisher) Stats() PublisherStats {
 // Close stops at once. What is not confirmed may or may not be stored; flush
 // first to know.
 func (p *Publisher) Close() {
-	p.shut()
+	p.end(ErrClosed)
 	<-p.done
 }
 
-func (p *Publisher) shut() {
+func (p *Publisher) end(why error) {
 	p.stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.closed {
-		p.closed = true
+	if p.closed == nil {
+		p.closed = why
 		close(p.changed)
 		p.changed = make(chan struct{})
 	}
@@ -296,8 +311,8 @@ func (p *Publisher) enqueue(ctx context.Context, s slot) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		if p.closed {
-			return ErrClosed
+		if p.closed != nil {
+			return p.closed
 		}
 		if n := int(p.next - p.head); n < len(p.ring) && (n == 0 || p.bytes+len(s.data) <= p.cfg.WindowBytes) {
 			break
@@ -341,10 +356,17 @@ func (p *Publisher) waitLocked(ctx context.Context) error {
 // run sends. It alone moves sent and epoch.
 func (p *Publisher) run(ctx context.Context) {
 	defer close(p.done)
-	defer p.shut()
+	defer p.end(ErrClosed)
 	defer p.sub.Unsubscribe() //nolint:errcheck // the connection may be gone already
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	status := p.log.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	defer p.log.nc.RemoveStatusListener(status)
+	watch.Go(func() {
+		for range status { // until the listener is removed
+			p.disconnected()
+		}
+	})
 	tick := time.NewTicker(p.cfg.AckWait / 4)
 	defer tick.Stop()
 
@@ -356,10 +378,21 @@ func (p *Publisher) run(ctx context.Context) {
 			if p.log.nc.IsClosed() || !sleep(ctx, p.backoff()) {
 				return
 			}
-			p.rewind()
+			err := p.verify(ctx)
+			if errors.Is(err, ErrRewound) {
+				p.zl.Error().Err(err).Msg("log lost what it had confirmed")
+				p.end(err)
+				return
+			}
+			if err == nil {
+				p.rewind()
+			}
 			continue
 		}
 		for i := range batch {
+			if p.failing.Load() {
+				break
+			}
 			if err := p.log.nc.PublishMsg(&batch[i]); err != nil {
 				p.fail(p.sent-uint64(len(batch)-i), err)
 				break
@@ -372,15 +405,42 @@ func (p *Publisher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-p.wake:
-		case s := <-status:
-			if s == nats.CLOSED {
-				return
-			}
-			p.disconnected()
 		case <-tick.C:
 			p.overdue()
 		}
 	}
+}
+
+// verify checks, after a failure, that the log still has what it has confirmed
+// last. NATS forces its files to disk now and then: when its machine loses power
+// it comes back without the newest messages, and nobody would send them again.
+func (p *Publisher) verify(ctx context.Context) error {
+	p.mu.Lock()
+	newest := p.newest
+	p.mu.Unlock()
+	if newest.seq == 0 {
+		return nil
+	}
+	if !p.log.nc.IsConnected() {
+		return nats.ErrDisconnected
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	rewound := fmt.Errorf("message %d: %w", newest.seq, ErrRewound)
+	msg, err := p.log.get(ctx, newest.seq)
+	switch {
+	case err == nil && msg.Subject == newest.subject && bytes.Equal(msg.Data, newest.data):
+		return nil
+	case err == nil:
+		return rewound
+	case !errors.Is(err, ErrNotFound):
+		return err
+	}
+	state, err := p.log.State(ctx)
+	if err == nil && newest.seq >= state.First {
+		return rewound
+	}
+	return err // nil if it has been trimmed
 }
 
 const (
@@ -439,6 +499,7 @@ func (p *Publisher) rewind() {
 		p.shrinkLocked(p.at(p.head))
 	}
 	p.failure, p.failed = nil, 0
+	p.failing.Store(false)
 	p.epoch++
 	p.retries++
 	p.sent = p.head
@@ -446,6 +507,17 @@ func (p *Publisher) rewind() {
 	for t := p.head; t < p.next; t++ {
 		p.at(t).acked = 0
 	}
+	if p.head == p.next {
+		p.recoveredLocked()
+	}
+}
+
+func (p *Publisher) recoveredLocked() {
+	if !p.stalledSince.IsZero() && p.failure == nil {
+		p.zl.Info().Dur("after", time.Since(p.stalledSince)).Msg("log takes events again")
+		p.stalledSince = time.Time{}
+	}
+	p.attempts = 0
 }
 
 // shrinkLocked makes a reject of a message that NATS will never take: the limit
@@ -474,12 +546,13 @@ func (p *Publisher) overdue() {
 	}
 }
 
+// disconnected is called at once, before there can be another connection: what is
+// confirmed after it is confirmed by a server that may have forgotten what was
+// before.
 func (p *Publisher) disconnected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sent > p.head { // what was on its way, or its confirmation, is lost
-		p.failLocked(0, nats.ErrDisconnected)
-	}
+	p.failLocked(0, nats.ErrDisconnected)
 }
 
 func (p *Publisher) fail(ticket uint64, err error) {
@@ -496,6 +569,7 @@ func (p *Publisher) failLocked(ticket uint64, err error) {
 		return
 	}
 	p.failure, p.failed = err, ticket
+	p.failing.Store(true)
 	if p.stalledSince.IsZero() {
 		p.stalledSince = time.Now()
 		p.zl.Warn().Err(err).Int("waiting", int(p.next-p.head)).Msg("log refuses events; trying until it takes them")
@@ -518,8 +592,8 @@ func (p *Publisher) confirm(m *nats.Msg) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e != p.epoch || t < p.head || t >= p.sent {
-		return // of a message that has been sent again since
+	if e != p.epoch || p.failure != nil || t < p.head || t >= p.sent {
+		return // of a message that has been or will be sent again
 	}
 	if err != nil {
 		p.failLocked(t, err)
@@ -536,6 +610,7 @@ func (p *Publisher) advanceLocked() {
 		if s.partition >= 0 {
 			p.positions[s.partition] = max(p.positions[s.partition], s.acked)
 		}
+		p.newest = confirmed{s.acked, s.subject, s.data}
 		p.bytes -= len(s.data)
 		*s = slot{}
 		p.head++
@@ -545,11 +620,7 @@ func (p *Publisher) advanceLocked() {
 		return
 	}
 	p.progress = time.Now()
-	p.attempts = 0
-	if !p.stalledSince.IsZero() && p.failure == nil {
-		p.zl.Info().Dur("after", time.Since(p.stalledSince)).Msg("log takes events again")
-		p.stalledSince = time.Time{}
-	}
+	p.recoveredLocked()
 	close(p.changed)
 	p.changed = make(chan struct{})
 	p.nudge()

@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrRewound says that the log lost messages that the reader has returned, and
-// uses their sequence numbers for others: NATS came back from a crash without
-// its newest messages. Begin again from a position that is still valid, or from
-// the start; folding is idempotent.
+// ErrRewound says that the log lost messages that it had, and uses their sequence
+// numbers for others: NATS came back from a crash without its newest messages.
+// A reader begins again from a position that is still valid, or from the start,
+// since folding is idempotent; a source begins again from its last cursor.
 var ErrRewound = errors.New("log lost its tail and uses its sequence numbers again")
 
 // Message is one message of a partition.
