@@ -69,7 +69,7 @@ func TestRefusals(t *testing.T) {
 		{"no DID", `{actor(did: "alice") {did}}`, nil, codeInput, "is not a DID", "[actor]"},
 		{"too many sort keys", `{comMyrecipesRecipe(sortBy: [{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri}]) {totalCount}}`, nil, codeInput, "9 keys are over the maximum of 8", "[comMyrecipesRecipe]"},
 		{"too deep", "{ comMyrecipesRecipe(first: 1) { edges { node { " + deep + " } } } }", nil, codeDepth, "nested deeper than 20", ""},
-		{"too much", `{comMyrecipesRecipe(first: 1000) {edges {node {comMyrecipesRecipeByDid(first: 1000) {edges {node {title}}}}}}}`, nil, codeCost, "may read 1002001 rows, over the maximum of 100000", ""},
+		{"too much", `{comMyrecipesRecipe(first: 1000) {edges {node {comMyrecipesRecipeByDid(first: 1000) {edges {node {title}}}}}}}`, nil, codeCost, "may read 1002001 rows, over the maximum of 200000", ""},
 		{"too many tokens", "{" + strings.Repeat("a: __typename ", 5001) + "}", nil, "GRAPHQL_PARSE_FAILED", "token limit", ""},
 		{"fragments that multiply", bomb, nil, codeCost, "more than 100 times in one place", ""},
 		{"fragments in a circle", "{...A} fragment A on Query {...B} fragment B on Query {...A}", nil, "GRAPHQL_VALIDATION_FAILED", "Cannot spread fragment", ""},
@@ -105,6 +105,7 @@ func TestAllowed(t *testing.T) {
 	tests := map[string]string{
 		"50 with 20 each":       `{comMyrecipesRecipe(first: 50) {edges {node {comMyrecipesReviewViaSubject(first: 20) {totalCount edges {node {rating}}}}}}}`,
 		"a page of the maximum": `{comMyrecipesRecipe(first: 1000) {edges {node {title appBskyActorProfileByDid {displayName}}}}}`,
+		"three default lists":   `{comMyrecipesRecipe {edges {node {comMyrecipesReviewViaSubject {edges {node {comMyrecipesLikeViaSubject {edges {node {did}}}}}}}}}}`,
 		"three lists":           `{comMyrecipesRecipe(first: 20) {edges {node {comMyrecipesReviewViaSubject(first: 20) {edges {node {comMyrecipesLikeViaSubject(first: 20) {edges {node {did}}}}}}}}}}`,
 		"comments and commas":   "# hello\n{,,comMyrecipesRecipe,(first:,1),{totalCount}}",
 		"many slots":            "{comMyrecipesRecipeByDidOf: comMyrecipesRecipe(first: 1) {edges {node {comMyrecipesRecipeByDid(first: 2) {edges {node {" + manyFields(230) + "}}}}}}}",

@@ -27,8 +27,9 @@ type Config struct {
 	// lexicons we know.
 	MaxDepth int
 	// MaxCost bounds the rows that an operation may read in the worst case: the
-	// page of each list times what is asked for on each row. Default 100,000,
-	// about a second of a Postgres process.
+	// page of each list times what is asked for on each row. Default 200,000:
+	// three lists of the default size in one another, a second or two of a
+	// Postgres process.
 	MaxCost int
 	// MaxFields bounds the fields of an operation with its fragments written out.
 	// Default 5,000. Fragments within fragments double at each level.
@@ -89,7 +90,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.PageSize, 50)
 	setDefault(&c.MaxPage, 1000)
 	setDefault(&c.MaxDepth, 20)
-	setDefault(&c.MaxCost, 100_000)
+	setDefault(&c.MaxCost, 200_000)
 	setDefault(&c.MaxFields, 5_000)
 	setDefault(&c.MaxTokens, 10_000)
 	setDefault(&c.MaxBody, 1<<20)

@@ -19,12 +19,14 @@ func literalSQL(s string) string {
 }
 
 func conjunction(all []string) string {
-	if len(all) > 1 {
-		for i, one := range all {
-			all[i] = parens(one)
-		}
+	if len(all) == 1 {
+		return all[0]
 	}
-	return strings.Join(all, " and ")
+	out := make([]string, len(all))
+	for i, one := range all {
+		out[i] = parens(one)
+	}
+	return strings.Join(out, " and ")
 }
 
 func or(a, b string) string {
@@ -63,7 +65,6 @@ func longSQL(at string) string {
 // timePattern is what Postgres surely reads as the same moment as we do: a
 // value that it refused would fail the whole request.
 const timePattern = `^(?!0000)(\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))` +
-
 	`|(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)` +
 	`T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,20})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$`
 

@@ -193,7 +193,8 @@ func (c *compiler) array(t *schema.Array, in input, at string) string {
 	switch items := t.Items.(type) {
 	case *schema.Boolean, *schema.Integer, *schema.String, *schema.CIDLink, *schema.Bytes:
 		k := kindOf(items.SQL())
-		element, e := "", c.alias("e")
+		var element string
+		e := c.alias("e")
 		switch items.(type) {
 		case *schema.Boolean:
 			element = booleanSQL(e + ".v")
