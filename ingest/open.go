@@ -47,7 +47,7 @@ func Open(urls []string, cfg OpenConfig) ([]source.Source, error) {
 			sources = append(sources, src)
 			continue
 		}
-		for _, one := range strings.Split(arg, ",") {
+		for one := range strings.SplitSeq(arg, ",") {
 			one = strings.TrimSpace(one)
 			if err := checkJetstream(one); err != nil {
 				return nil, fmt.Errorf("--source %s: %w", arg, err)

@@ -404,8 +404,7 @@ func (c *counts) add(line *source.Line, v verdict) {
 		}
 	case rejected:
 		reason := stream.ReasonJSON
-		var bad *stream.InvalidError
-		if errors.As(line.Err, &bad) {
+		if bad, ok := errors.AsType[*stream.InvalidError](line.Err); ok {
 			reason = bad.Reason
 		}
 		c.rejects[reason]++

@@ -109,14 +109,14 @@ func lines(n, repos int) []fakejet.Event {
 }
 
 // everything reads the whole stream, in order.
-func everything(t testing.TB, nc *nats.Conn, name string) (events, rejects []string, cursors map[int]int64) {
+func everything(t testing.TB, nc *nats.Conn) (events, rejects []string, cursors map[int]int64) {
 	t.Helper()
 	ctx := testContext(t)
 	js, err := natsjs.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := js.Stream(ctx, name)
+	s, err := js.Stream(ctx, "atview")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func parse(t testing.TB, data string) stream.Event {
 // order for each repository, and each cursor behind the events up to its time.
 func checkComplete(t testing.TB, nc *nats.Conn, n int) {
 	t.Helper()
-	events, rejects, cursors := everything(t, nc, "atview")
+	events, rejects, cursors := everything(t, nc)
 	if len(rejects) > 0 {
 		t.Errorf("%d rejects", len(rejects))
 	}
@@ -298,7 +298,7 @@ func TestRunner(t *testing.T) {
 		if err := r.Run(testContext(t)); err != nil {
 			t.Fatal(err)
 		}
-		events, rejects, _ := everything(t, nc, "atview")
+		events, rejects, _ := everything(t, nc)
 		if len(events) != 48 || len(rejects) != 1 || !strings.Contains(rejects[0], `"kind":"sync"`) {
 			t.Errorf("%d events, rejects %v", len(events), rejects)
 		}
@@ -330,7 +330,7 @@ func TestRunner(t *testing.T) {
 		if err := r.Run(testContext(t)); err != nil {
 			t.Fatal(err)
 		}
-		events, rejects, cursors := everything(t, nc, "atview")
+		events, rejects, cursors := everything(t, nc)
 		if len(events) != 5 || len(rejects) != 2 || len(cursors) != 0 {
 			t.Errorf("events %v\nrejects %v\ncursors %v", events, rejects, cursors)
 		}
@@ -547,7 +547,7 @@ func TestRunner(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		if events, _, _ := everything(t, nc, "atview"); len(events) != 1 {
+		if events, _, _ := everything(t, nc); len(events) != 1 {
 			t.Errorf("%d events", len(events))
 		}
 	})

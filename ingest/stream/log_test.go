@@ -278,7 +278,7 @@ func TestLog(t *testing.T) {
 
 	t.Run("PartitionsAreBoundToTheLog", func(t *testing.T) {
 		t.Parallel()
-		srv, log := setup(t, Config{Partitions: 3})
+		srv, _ := setup(t, Config{Partitions: 3})
 		ctx := testContext(t)
 		nc := srv.Connect()
 		// Empty, it can be changed.

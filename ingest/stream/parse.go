@@ -134,7 +134,7 @@ func Parse(line []byte) (Event, error) {
 	case KindCommit:
 		err = commitErr
 	case KindIdentity:
-		ev.Identity, err = parseIdentity(identity)
+		ev.Identity = parseIdentity(identity)
 	case KindAccount:
 		ev.Account, err = parseAccount(account)
 	case KindSync:
@@ -222,10 +222,10 @@ func parseCommit(v []byte) (*Commit, error) {
 
 // parseIdentity takes an identity event without a body, too: its DID says what
 // has to be resolved again.
-func parseIdentity(v []byte) (*Identity, error) {
+func parseIdentity(v []byte) *Identity {
 	id := new(Identity)
 	if !isObject(v) {
-		return id, nil
+		return id
 	}
 	for k, v := range members(v) {
 		switch string(k) {
@@ -239,7 +239,7 @@ func parseIdentity(v []byte) (*Identity, error) {
 			id.Time = datetime(v)
 		}
 	}
-	return id, nil
+	return id
 }
 
 func parseAccount(v []byte) (*Account, error) {

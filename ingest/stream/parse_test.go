@@ -205,8 +205,7 @@ func FuzzParse(f *testing.F) {
 		}
 		if err := json.Unmarshal(line, &other); err != nil && ev.Kind == KindCommit {
 			// encoding/json also looks at keys in another case; they may be of another type.
-			var typeErr *json.UnmarshalTypeError
-			if !errors.As(err, &typeErr) {
+			if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
 				t.Fatalf("passed Parse, but: %v", err)
 			}
 		}

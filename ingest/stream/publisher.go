@@ -201,8 +201,7 @@ func (p *Publisher) Fits(line []byte) error {
 // takes the beginning is kept, and the full length in a header.
 func (p *Publisher) Reject(ctx context.Context, ev *Event, data []byte, why error) error {
 	reason, detail := ReasonJSON, why.Error()
-	var bad *InvalidError
-	if errors.As(why, &bad) {
+	if bad, ok := errors.AsType[*InvalidError](why); ok {
 		reason, detail = bad.Reason, bad.Detail
 	}
 	h := p.rejectHeader(reason, detail)

@@ -182,7 +182,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.CloseNow()
+	defer conn.CloseNow() //nolint:errcheck // it is over anyway
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	if b.Mute {
@@ -231,7 +231,7 @@ func (s *Server) listen(ctx context.Context, cancel func(), conn *websocket.Conn
 			} `json:"payload"`
 		}
 		if json.Unmarshal(data, &msg) != nil || msg.Type != "options_update" || msg.Payload.WantedCollections == nil {
-			conn.Close(websocket.StatusPolicyViolation, "bad message") //nolint:errcheck // the client sees it
+			conn.Close(websocket.StatusPolicyViolation, "bad message")
 			return
 		}
 		f.mu.Lock()

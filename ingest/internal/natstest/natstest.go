@@ -4,7 +4,6 @@
 package natstest
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -23,23 +22,16 @@ type Server struct {
 // Start starts a server; it ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "natstest")
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &Server{t: t, opts: server.Options{
 		Host:       "127.0.0.1",
 		Port:       server.RANDOM_PORT,
 		JetStream:  true,
-		StoreDir:   dir,
+		StoreDir:   t.TempDir(),
 		NoLog:      true,
 		NoSigs:     true,
 		MaxPayload: 8 << 20,
 	}}
-	t.Cleanup(func() {
-		s.Stop()
-		os.RemoveAll(dir)
-	})
+	t.Cleanup(s.Stop)
 	s.Restart()
 	return s
 }
