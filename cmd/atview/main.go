@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,6 @@ environment over the file. Flags that take several values may be repeated;
 in the environment they are separated by commas.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 		CompletionOptions: cobra.CompletionOptions{
 			HiddenDefaultCmd: true,
 		},
@@ -50,8 +50,11 @@ in the environment they are separated by commas.`,
 	}
 	fmt.Fprintf(os.Stderr, "atview: %v\n", err)
 	var usage usageError
-	if errors.As(err, &usage) {
+	switch {
+	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "Try: %s --help\n", usage.cmd.CommandPath())
+		return 2
+	case strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
 		return 2
 	}
 	return 1
