@@ -70,6 +70,8 @@ type Index struct {
 // progress of one partition that this process works on.
 type progress struct {
 	seq     uint64
+	movedAt time.Time // when seq was reached
+	trimmed uint64    // what the log was last told to trim to
 	eventAt time.Time // when the log stored the last folded event
 	history []mark
 }
@@ -243,9 +245,18 @@ func (ix *Index) trimmable(before time.Time) map[int]uint64 {
 	defer ix.mu.Unlock()
 	out := map[int]uint64{}
 	for p, prog := range ix.partition {
+		upTo := prog.trimmed
 		for len(prog.history) > 0 && prog.history[0].at.Before(before) {
-			out[p] = prog.history[0].seq
+			upTo = prog.history[0].seq
 			prog.history = prog.history[1:]
+		}
+		// A partition that has come to rest is folded to its end, and must not hold
+		// up the others.
+		if prog.movedAt.Before(before) {
+			upTo = prog.seq
+		}
+		if upTo != prog.trimmed {
+			prog.trimmed, out[p] = upTo, upTo
 		}
 	}
 	return out
@@ -262,7 +273,8 @@ func (ix *Index) at(partition int) *progress {
 func (ix *Index) moved(partition int, seq uint64) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	ix.at(partition).seq = seq
+	p := ix.at(partition)
+	p.seq, p.movedAt = seq, time.Now()
 	close(ix.change)
 	ix.change = make(chan struct{})
 }
