@@ -65,6 +65,7 @@ type Index struct {
 	partition map[int]*progress
 	change    chan struct{} // closed and made anew when a partition moves
 	total     Folded
+	busy      time.Duration // in transactions, over all partitions
 }
 
 // progress of one partition that this process works on.
@@ -110,9 +111,13 @@ const (
 // all the same, the position row lets one through.
 func (ix *Index) Run(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
+		began := time.Now()
 		err := ix.lease(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // being told to stop is no failure
+		}
+		if time.Since(began) > time.Minute {
+			attempt = 0
 		}
 		wait := backoff(attempt)
 		ix.cfg.Logger.Warn().Err(err).Dur("retry_in", wait).Msg("lost the leases of all partitions")
@@ -291,6 +296,7 @@ func (ix *Index) folded(partition int, b batch, done Folded, took time.Duration)
 		p.history = append(p.history, mark{b.last, now})
 	}
 	ix.total.add(done)
+	ix.busy += took
 }
 
 func (ix *Index) dropped(partition int) {
@@ -325,6 +331,8 @@ func (ix *Index) Wait(ctx context.Context, positions stream.Positions) error {
 // Status is what this process has folded so far.
 type Status struct {
 	Folded
+	// Busy is the time spent in transactions, over all partitions.
+	Busy time.Duration
 	// Positions are the stream sequence numbers that the partitions of this
 	// process stand at, and Behind how long ago the log stored them.
 	Positions map[int]uint64
@@ -335,7 +343,7 @@ type Status struct {
 func (ix *Index) Status() Status {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	s := Status{Folded: ix.total, Positions: map[int]uint64{}, EventAt: map[int]time.Time{}}
+	s := Status{Folded: ix.total, Busy: ix.busy, Positions: map[int]uint64{}, EventAt: map[int]time.Time{}}
 	for p, prog := range ix.partition {
 		s.Positions[p] = prog.seq
 		s.EventAt[p] = prog.eventAt

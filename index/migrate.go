@@ -188,7 +188,10 @@ func (m *migration) rederive(ctx context.Context, tab *table) error {
 	if !alone {
 		return ErrBusy
 	}
-	defer m.conn.Exec(context.WithoutCancel(ctx), "select pg_advisory_unlock($1, $2)", lockClass, lockMember)
+	defer func() {
+		// The lock ends with the connection, too.
+		_, _ = m.conn.Exec(context.WithoutCancel(ctx), "select pg_advisory_unlock($1, $2)", lockClass, lockMember)
+	}()
 	var after key
 	for done := int64(0); ; {
 		n, last, err := m.rederiveFrom(ctx, tab, after)

@@ -26,7 +26,12 @@ func TestLogIsTrimmedBehindTheIndex(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- ix.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("index: %v", err)
+		}
+	}()
 	w.feed(readLines(t, "../examples/records.jsonl")...)
 	w.settle()
 	deadline := time.After(20 * time.Second)

@@ -288,7 +288,7 @@ func TestNames(t *testing.T) {
 		"com.example.thingEdge.json":      record("com.example.thingEdge", `{}`),
 		"com/tomo-x/5ive.json":            record("com.tomo-x.5ive", `{}`),
 		"com/example/pageInfo.json":       record("com.example.pageInfo", `{}`),
-		long[:len(long)] + ".json":        record(long, `{"x":{"type":"string"}}`),
+		long + ".json":                    record(long, `{"x":{"type":"string"}}`),
 		strings.ToUpper("x") + "bad.json": `{"lexicon":1,"id":"com.example.elsewhere","defs":{}}`,
 		"broken.json":                     `{"lexicon":`,
 		"other.json":                      `{"hello":"world"}`,

@@ -254,11 +254,12 @@ func (a *app) work(ctx context.Context) error {
 	}
 	if a.has(roleIngest) {
 		g.Go(func() error {
-			if err := a.runner.Run(ctx); err != nil {
-				return fmt.Errorf("ingest: %w", err)
-			}
+			err := a.runner.Run(ctx)
 			if ctx.Err() != nil {
-				return nil
+				return ctx.Err()
+			}
+			if err != nil {
+				return fmt.Errorf("ingest: %w", err)
 			}
 			a.log.Info().Msg("all sources have ended")
 			if !a.s.Once {

@@ -20,6 +20,7 @@ type appCollector struct{ a *app }
 
 var (
 	descFolded      = prometheus.NewDesc("atview_index_events_total", "Events folded, by what they came to.", []string{"outcome"}, nil)
+	descBusy        = prometheus.NewDesc("atview_index_busy_seconds_total", "Time spent in transactions, over all partitions.", nil, nil)
 	descPosition    = prometheus.NewDesc("atview_index_position", "Stream sequence number that a partition is folded up to.", []string{"partition"}, nil)
 	descLag         = prometheus.NewDesc("atview_index_last_event_age_seconds", "How long ago the log stored the last folded event.", []string{"partition"}, nil)
 	descSource      = prometheus.NewDesc("atview_source_events_total", "Events read from a source, by kind.", []string{"source", "kind"}, nil)
@@ -47,6 +48,7 @@ func (c appCollector) Collect(out chan<- prometheus.Metric) {
 		counter(descFolded, float64(s.Flagged), "flagged")
 		counter(descFolded, float64(s.DeadLetters), "dead_letter")
 		counter(descFolded, float64(s.Events), "all")
+		counter(descBusy, s.Busy.Seconds())
 		for p, seq := range s.Positions {
 			gauge(descPosition, float64(seq), strconv.Itoa(p))
 			if at := s.EventAt[p]; !at.IsZero() {

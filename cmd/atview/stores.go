@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -28,8 +29,8 @@ type stores struct {
 
 // Close closes what was opened, last first.
 func (s *stores) Close() {
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		s.closers[i]()
+	for _, closer := range slices.Backward(s.closers) {
+		closer()
 	}
 	s.closers = nil
 }
@@ -48,7 +49,7 @@ func openStores(ctx context.Context, s *settings, log zerolog.Logger, withNATS b
 		if err != nil {
 			return nil, err
 		}
-		st.closers = append(st.closers, func() { lock.Unlock() })
+		st.closers = append(st.closers, func() { _ = lock.Unlock() })
 	}
 	if s.DatabaseURL == "" {
 		pg, err := localpg.Start(ctx, localpg.Config{Dir: filepath.Join(s.Data, "postgres"), Log: log.With().Str("component", "postgres").Logger()})

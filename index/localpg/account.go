@@ -39,7 +39,7 @@ func serviceAccount() (account, error) {
 			return account{name: name, uid: uid, gid: gid, other: true}, nil
 		}
 	}
-	return account{}, errors.New("Postgres refuses to run as root, and there is neither a user postgres nor a user nobody to run it: run atview as an ordinary user")
+	return account{}, errors.New("no user to run Postgres, which refuses to be root's: there is neither a user postgres nor a user nobody to run it: run atview as an ordinary user")
 }
 
 // accountFor is who runs the Postgres of a cluster. An existing cluster goes

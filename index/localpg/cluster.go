@@ -136,7 +136,7 @@ func removeUnfinished(dir string) error {
 // initialise makes dir/cluster and dir/password.
 func (s *Server) initialise(ctx context.Context, dir string) error {
 	password := rand.Text() // 130 bits
-	if err := writeFile(filepath.Join(dir, "password"), password+"\n", 0o600); err != nil {
+	if err := writeFile(filepath.Join(dir, "password"), password+"\n"); err != nil {
 		return err
 	}
 	if err := os.Chmod(dir, dirMode()); err != nil {
@@ -152,7 +152,7 @@ func (s *Server) initialise(ctx context.Context, dir string) error {
 	// A copy for initdb, which runs as another user than the owner of the file
 	// proper when we are root.
 	copied := filepath.Join(dir, "pw")
-	if err := writeFile(copied, password+"\n", 0o600); err != nil {
+	if err := writeFile(copied, password+"\n"); err != nil {
 		return err
 	}
 	defer os.Remove(copied)
@@ -248,7 +248,7 @@ func (s *Server) copyCluster(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(to, "password"), string(password), 0o600); err != nil {
+	if err := writeFile(filepath.Join(to, "password"), string(password)); err != nil {
 		return err
 	}
 	source := filepath.Join(from, "cluster")
@@ -307,7 +307,7 @@ func (s *Server) loadPassword(ctx context.Context) error {
 	if out, err := cmd.CombinedOutput(); err != nil || bytes.Contains(out, []byte("ERROR:")) {
 		return fmt.Errorf("new password for the private Postgres: %w: %s", err, lastLines(string(out), 3))
 	}
-	if err := writeFile(s.passwordFile(), password+"\n", 0o600); err != nil {
+	if err := writeFile(s.passwordFile(), password+"\n"); err != nil {
 		return fmt.Errorf("password of the private Postgres: %w", err)
 	}
 	s.password = password

@@ -112,14 +112,14 @@ func recordPlace(dir, cluster string) error {
 	if filepath.Dir(cluster) == dir {
 		return nil
 	}
-	return writeFile(filepath.Join(dir, "cluster.path"), cluster+"\n", 0o600)
+	return writeFile(filepath.Join(dir, "cluster.path"), cluster+"\n")
 }
 
-// writeFile replaces path as a whole, so that a crash leaves the old text or
-// the new one.
-func writeFile(path, text string, mode os.FileMode) error {
+// writeFile replaces path as a whole, for its owner's eyes, so that a crash
+// leaves the old text or the new one.
+func writeFile(path, text string) error {
 	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

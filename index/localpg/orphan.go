@@ -94,9 +94,9 @@ func readPostmasterPid(path string) (int, error) {
 		return 0, fmt.Errorf("postmaster.pid: %w", err)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil || pid <= 1 { // negative in single-user mode, which has ended if we hold the lock
-		return 0, nil
+	pid, notANumber := strconv.Atoi(strings.TrimSpace(line))
+	if notANumber != nil || pid <= 1 { // negative in single-user mode, which has ended if we hold the lock
+		return 0, nil //nolint:nilerr // a torn file names no process
 	}
 	return pid, nil
 }

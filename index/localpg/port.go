@@ -43,7 +43,7 @@ func (s *Server) choosePort() error {
 		if !portFree(port) {
 			continue
 		}
-		if err := writeFile(filepath.Join(s.cfg.Dir, "port"), strconv.Itoa(port)+"\n", 0o600); err != nil {
+		if err := writeFile(filepath.Join(s.cfg.Dir, "port"), strconv.Itoa(port)+"\n"); err != nil {
 			return fmt.Errorf("port of the private Postgres: %w", err)
 		}
 		s.port = port

@@ -99,7 +99,7 @@ type Server struct {
 	output   *output
 	fresh    bool // the cluster was made by this start
 
-	ctx    context.Context // of the supervision, not of a request; ends with Stop
+	ctx    context.Context //nolint:containedctx // of the supervision, which outlives every call; ends with Stop
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the supervision has ended and Postgres is down
 
@@ -130,8 +130,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	var undo []func()
 	defer func() {
 		if err != nil {
-			for i := len(undo) - 1; i >= 0; i-- {
-				undo[i]()
+			for _, f := range slices.Backward(undo) {
+				f()
 			}
 		}
 	}()

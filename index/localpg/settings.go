@@ -112,7 +112,7 @@ func (s *Server) writeSettings(ctx context.Context) error {
 		m.timezone = "UTC"
 	}
 	path := filepath.Join(s.cluster, confFile)
-	if err := writeFile(path, render(settings(s.port, m, s.cfg.Fast), s.cfg.Settings), 0o600); err != nil {
+	if err := writeFile(path, render(settings(s.port, m, s.cfg.Fast), s.cfg.Settings)); err != nil {
 		return fmt.Errorf("settings of the private Postgres: %w", err)
 	}
 	if err := s.user.own(path); err != nil {

@@ -108,7 +108,7 @@ func memoryLimit() int64 {
 func sharedMemoryType() string {
 	const enough = 256 << 20
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs("/dev/shm", &fs); err == nil && int64(fs.Blocks)*int64(fs.Bsize) >= enough {
+	if err := syscall.Statfs("/dev/shm", &fs); err == nil && int64(fs.Blocks)*int64(fs.Bsize) >= enough { //nolint:unconvert // Bsize has other widths on other machines
 		return ""
 	}
 	return "sysv"
