@@ -183,6 +183,7 @@ func (a answerer) write(status int, data []byte, errs gqlerror.List) {
 	tail = append(tail, '}')
 	h := a.w.Header()
 	h.Set("Content-Type", a.media+"; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff") // records hold whatever people write
 	h.Set("Content-Length", strconv.Itoa(len(head)+len(data)+len(tail)))
 	a.w.WriteHeader(status)
 	for _, part := range [][]byte{head, data, tail} {
