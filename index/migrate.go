@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -128,28 +129,6 @@ func (m *migration) apply(ctx context.Context, change Change) error {
 	if change.Class == Slow {
 		m.cfg.Logger.Info().Str("collection", change.Collection).Msg(change.What)
 	}
-	if err := m.execute(ctx, change); err != nil {
-		return err
-	}
-	if change.Rederive {
-		if err := m.rederive(ctx, m.folder.byNSID[change.Collection]); err != nil {
-			return err
-		}
-	}
-	switch done := change.Done; {
-	case done == nil:
-		return nil
-	case done.Table == "":
-		return m.folder.q.DropCollection(ctx, m.conn, done.NSID)
-	default:
-		return m.folder.q.PutCollection(ctx, m.conn, queries.PutCollectionParams{
-			Nsid: done.NSID, TableName: done.Table, Fingerprint: done.Fingerprint})
-	}
-}
-
-// execute runs a change's statements in one transaction, or one by one where
-// Postgres does not allow that.
-func (m *migration) execute(ctx context.Context, change Change) error {
 	if concurrent(change.SQL) {
 		for _, sql := range change.SQL {
 			if _, err := m.conn.Exec(ctx, sql); err != nil {
@@ -158,19 +137,40 @@ func (m *migration) execute(ctx context.Context, change Change) error {
 		}
 		return nil
 	}
-	return pgx.BeginFunc(ctx, m.conn, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, m.conn, func(tx pgx.Tx) error {
 		// DDL waits for readers behind it, and new readers wait for DDL. Giving up
-		// soon keeps a long query from stopping the API.
-		if _, err := tx.Exec(ctx, "set local lock_timeout = '10s'"); err != nil {
+		// soon keeps a long query from stopping the API. What Postgres loses in a
+		// crash, the next start does again.
+		setup := "set local lock_timeout = '10s'; set local synchronous_commit = off;\n"
+		// All at once: a table has dozens of comments, and a catalog hundreds of
+		// tables.
+		if _, err := tx.Conn().PgConn().Exec(ctx, setup+strings.Join(change.SQL, ";\n")).ReadAll(); err != nil {
 			return err
 		}
-		for _, sql := range change.SQL {
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return err
-			}
+		if change.Rederive {
+			return nil
 		}
-		return nil
+		return m.note(ctx, tx, change.Done)
 	})
+	if err != nil || !change.Rederive {
+		return err
+	}
+	if err := m.rederive(ctx, m.folder.byNSID[change.Collection]); err != nil {
+		return err
+	}
+	return m.note(ctx, m.conn, change.Done)
+}
+
+// note records that a collection is up to its lexicon, or gone.
+func (m *migration) note(ctx context.Context, db queries.DBTX, done *Applied) error {
+	switch {
+	case done == nil:
+		return nil
+	case done.Table == "":
+		return m.folder.q.DropCollection(ctx, db, done.NSID)
+	}
+	return m.folder.q.PutCollection(ctx, db, queries.PutCollectionParams{
+		Nsid: done.NSID, TableName: done.Table, Fingerprint: done.Fingerprint})
 }
 
 // rederiveBatch is how many rows are derived anew in a transaction; see
