@@ -110,3 +110,30 @@ func BenchmarkPage(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkByURI is the least that a request can ask for: what is left is the
+// cost of GraphQL.
+func BenchmarkByURI(b *testing.B) {
+	w := bigWorld(b)
+	a := w.api(b, Config{})
+	body := `{"query":"query($u: String!) { comMyrecipesRecipeByUri(uri: $u) { title servings createdAt } }","variables":{"u":"at://did:plc:author1/com.myrecipes.recipe/3k00000020000"}}`
+	b.Run("atview", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/graphql", strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/json")
+			a.ServeHTTP(httptest.NewRecorder(), r)
+		}
+	})
+	b.Run("pgx alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var title, servings, created string
+			err := w.read.QueryRow(b.Context(), `select title, servings::text, created_at::text from records.com_myrecipes_recipe where rkey = $1 and did = $2 and not hidden`,
+				"3k00000020000", "did:plc:author1").Scan(&title, &servings, &created)
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -50,7 +50,7 @@ func TestPlansFitTheirVariables(t *testing.T) {
 	}
 	cursors := map[string][]any{"": {nil}}
 	answered := 0
-	for range 400 {
+	for range 150 {
 		vars := map[string]any{}
 		pick := func() map[string]any { return wheres[rnd.IntN(len(wheres))] }
 		maybe(vars, "w", nil, pick(), map[string]any{"not": pick()}, map[string]any{"or": []any{pick(), pick()}}, map[string]any{"and": []any{pick()}, "or": pick()})
@@ -87,8 +87,8 @@ func TestPlansFitTheirVariables(t *testing.T) {
 			}
 		}
 	}
-	if answered < 200 {
-		t.Errorf("only %d of 400 requests were answered", answered)
+	if answered < 75 {
+		t.Errorf("only %d of 150 requests were answered", answered)
 	}
 }
 

@@ -140,7 +140,7 @@ func TestRandomQueries(t *testing.T) {
 		r.orders[col.WhereInput()] = (&compiler{m: m}).order(col, input{}).fingerprint
 	}
 	answered := 0
-	for i := range 600 {
+	for i := range 400 {
 		query := r.selection(m.schema.Query, 2+r.IntN(7))
 		got := post(t, a, query, nil)
 		switch got.code() {
@@ -161,8 +161,8 @@ func TestRandomQueries(t *testing.T) {
 			}
 		}
 	}
-	if answered < 300 {
-		t.Errorf("only %d of 600 queries were answered", answered)
+	if answered < 200 {
+		t.Errorf("only %d of 400 queries were answered", answered)
 	}
 	t.Logf("%d answered, with cursors of %d orders", answered, len(r.cursors))
 }
