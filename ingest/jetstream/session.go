@@ -127,6 +127,9 @@ func (ses *session) dial(ctx context.Context) (*websocket.Conn, error) {
 			body, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
 			return nil, &statusError{code: resp.StatusCode, host: u.Host, body: string(body)}
 		}
+		if uerr, ok := errors.AsType[*url.Error](err); ok {
+			err = uerr.Err // without the URL, which may be kilobytes of collections
+		}
 		return nil, fmt.Errorf("connection to %s: %w", u.Host, err)
 	}
 	// Frames that are too large are cut here, by read: the library would drop the
