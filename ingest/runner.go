@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -170,8 +172,8 @@ func (l *lane) session(ctx context.Context) error {
 		return err
 	}
 	defer pub.Close()
-	from, err := l.runner.cfg.Stream.Cursor(ctx, l.src.Name())
-	if err != nil && !errors.Is(err, stream.ErrNotFound) {
+	from, err := l.begin(ctx)
+	if err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -220,6 +222,36 @@ func (l *lane) session(ctx context.Context) error {
 		l.log.Info().Msg("source is at its end, and stored")
 	}
 	return err
+}
+
+// begin returns the source's last cursor, the zero one if it has none. It waits
+// for a NATS that does not answer.
+func (l *lane) begin(ctx context.Context) (stream.Cursor, error) {
+	for said := false; ; said = true {
+		c, err := l.runner.cfg.Stream.Cursor(ctx, l.src.Name())
+		switch {
+		case err == nil, errors.Is(err, stream.ErrNotFound):
+			return c, nil
+		case ctx.Err() != nil || !noAnswer(err):
+			return c, err
+		case !said:
+			l.log.Warn().Err(err).Msg("NATS does not say where the source stands; asking again")
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return c, ctx.Err()
+		}
+	}
+}
+
+func noAnswer(err error) bool {
+	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, jetstream.ErrNoStreamResponse} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // emit publishes a line if it is wanted.

@@ -449,6 +449,23 @@ func TestRunner(t *testing.T) {
 		checkComplete(t, server.Connect(), n)
 	})
 
+	t.Run("WaitsForNATSAtTheStart", func(t *testing.T) {
+		t.Parallel()
+		server := natstest.Start(t)
+		src := fileSource(t, line(0, 1))
+		r := newRunner(t, ingest.Config{Stream: openLog(t, server.Connect(), stream.Config{}), Sources: []source.Source{src}})
+		server.Stop()
+		done := make(chan error, 1)
+		go func() { done <- r.Run(testContext(t)) }()
+		server.Restart()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if events, _, _ := everything(t, server.Connect()); len(events) != 1 {
+			t.Errorf("%d events", len(events))
+		}
+	})
+
 	t.Run("ACleanStopLeavesTheLastCursor", func(t *testing.T) {
 		t.Parallel()
 		nc := natstest.Start(t).Connect()

@@ -264,7 +264,12 @@ func (l *Log) At(ctx context.Context, seq uint64) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("message %d: %w", seq, err)
 }
 
+// requestTimeout is for a request to NATS, or its answer, that got lost.
+const requestTimeout = 5 * time.Second
+
 func (l *Log) get(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	msg, err := l.events.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, ErrNotFound
@@ -273,6 +278,8 @@ func (l *Log) get(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, err
 }
 
 func (l *Log) lastOf(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	msg, err := l.events.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, ErrNotFound
@@ -319,6 +326,8 @@ type State struct {
 
 // State asks NATS how full the log is.
 func (l *Log) State(ctx context.Context) (State, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	info, err := l.events.Info(ctx)
 	if err != nil {
 		return State{}, fmt.Errorf("state of log %s: %w", l.name, err)

@@ -423,8 +423,6 @@ func (p *Publisher) verify(ctx context.Context) error {
 	if !p.log.nc.IsConnected() {
 		return nats.ErrDisconnected
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	rewound := fmt.Errorf("message %d: %w", newest.seq, ErrRewound)
 	msg, err := p.log.get(ctx, newest.seq)
 	switch {

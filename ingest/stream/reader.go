@@ -48,9 +48,6 @@ const (
 	// handover is how many messages stand between the prefetch and Next; its only
 	// use is that Next finds several at once.
 	handover = 256
-
-	// requestTimeout is for a request to NATS that may get lost.
-	requestTimeout = 5 * time.Second
 )
 
 // Reader reads one partition. It is for one goroutine.
@@ -284,8 +281,6 @@ func (r *Reader) delete(cons jetstream.Consumer) {
 // verify checks that the last message handed over is still the one the log has
 // under its number, or had, if it has been trimmed.
 func (r *Reader) verify(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	rewound := fmt.Errorf("partition %d, message %d: %w", r.partition, r.last, ErrRewound)
 	// Twice: a log that is being written may have grown past the number between the
 	// first look and the look at its end. Then the second one finds another message.
