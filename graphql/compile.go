@@ -118,9 +118,7 @@ func (c *compiler) rootByURI(f *ast.Field, col *schema.Collection, out *planFiel
 	r := rec{scope: s, alias: c.alias("t"), col: col}
 	node := c.record(r, f.SelectionSet)
 	uri := c.argument(f, "uri")
-	authority := c.param(uri, "authority", "text", uriPart(func(u uriParts) string { return u.authority }))
-	nsid := c.param(uri, "collection", "text", uriPart(func(u uriParts) string { return u.collection }))
-	rkey := c.param(uri, "rkey", "text", uriPart(func(u uriParts) string { return u.rkey }))
+	authority, nsid, rkey := c.uriParams(uri)
 	out.rows.sql = s.selectSQL(fmt.Sprintf("%s %s", tableSQL(col), r.alias)) + fmt.Sprintf(
 		"\nwhere %[1]s.rkey = %[2]s and %[1]s.did = %[3]s and %[4]s = %[5]s and not %[1]s.hidden",
 		r.alias, rkey, didOf(authority), nsid, literalSQL(col.NSID.String()))
@@ -139,9 +137,7 @@ func (c *compiler) rootRecord(f *ast.Field, out *planField) {
 	c.charge(1)
 	s := newScope(false)
 	uri := c.argument(f, "uri")
-	authority := c.param(uri, "authority", "text", uriPart(func(u uriParts) string { return u.authority }))
-	nsid := c.param(uri, "collection", "text", uriPart(func(u uriParts) string { return u.collection }))
-	rkey := c.param(uri, "rkey", "text", uriPart(func(u uriParts) string { return u.rkey }))
+	authority, nsid, rkey := c.uriParams(uri)
 	alias := c.alias("u")
 	node := c.anyRecord(s, link{alias + ".uri", alias + ".did", alias + ".nsid", alias + ".rkey"}, f.SelectionSet)
 	out.rows.sql = s.selectSQL(fmt.Sprintf("(select 'at://' || did || '/' || nsid || '/' || rkey as uri, did, nsid, rkey from (select %s as did, %s as nsid, %s as rkey) p) %s",

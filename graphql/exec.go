@@ -384,7 +384,7 @@ func readRows(rows pgx.Rows, left *int) ([]row, error) {
 			return nil, errTooLarge // without Close, which would read all the rest
 		}
 		if cap(arena)-len(arena) < size {
-			arena = make([]byte, 0, max(size, 8<<10))
+			arena = make([]byte, 0, max(size, min(4*cap(arena), 64<<10)))
 		}
 		slots := make([][]byte, len(raw))
 		for i, v := range raw {
