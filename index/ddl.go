@@ -56,7 +56,7 @@ func createTable(c *schema.Collection) string {
 	for _, col := range c.Columns {
 		fmt.Fprintf(&b, "    %s %s,\n", schema.Quote(col.Name), columnType(col))
 	}
-	b.WriteString("    record jsonb not null,\n    primary key (rkey, did)\n)")
+	fmt.Fprintf(&b, "    record jsonb not null,\n    constraint %s primary key (rkey, did)\n)", schema.Quote(schema.IndexName(c.Table, "pkey")))
 	return b.String()
 }
 

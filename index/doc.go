@@ -3,8 +3,8 @@
 // # Place in the flow
 //
 // ingest writes events to the log, one partition for each part of the DIDs; a
-// [Worker] reads one partition in order and writes what the events come to;
-// graphql and xrpc read the tables.
+// worker reads one partition in order and writes what the events come to;
+// graphql reads the tables.
 //
 // # What it guarantees
 //

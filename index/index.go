@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -26,6 +27,10 @@ type Config struct {
 	// BatchSize is the most events in one transaction. Defaults to 1000: the cost
 	// of a transaction is spread thin by then, and what a crash repeats is little.
 	BatchSize int
+	// Writers is how many transactions run at a time. Defaults to the number of
+	// processors, at least 2: more only wait, for a processor or for each other's
+	// link counts, and batches grow while they do.
+	Writers int
 	// Linger is how long a batch waits for more once it has an event. Defaults to
 	// 5 ms, which no reader notices and which halves the transactions of a stream
 	// of a few hundred events a second.
@@ -48,6 +53,7 @@ func (c *Config) defaults() error {
 		return errors.New("index configuration: Pool, Log and Catalog are required")
 	}
 	c.BatchSize = cmp.Or(c.BatchSize, 1000)
+	c.Writers = cmp.Or(c.Writers, max(2, runtime.NumCPU()))
 	c.Linger = cmp.Or(c.Linger, 5*time.Millisecond)
 	c.CommitTimeout = cmp.Or(c.CommitTimeout, 2*time.Minute)
 	c.LeaseInterval = cmp.Or(c.LeaseInterval, 3*time.Second)
@@ -60,6 +66,7 @@ func (c *Config) defaults() error {
 type Index struct {
 	cfg    Config
 	folder *folder
+	write  chan struct{} // a token for each writer
 
 	mu        sync.Mutex
 	partition map[int]*progress
@@ -91,6 +98,7 @@ func New(cfg Config) (*Index, error) {
 	return &Index{
 		cfg:       cfg,
 		folder:    newFolder(cfg.Catalog),
+		write:     make(chan struct{}, cfg.Writers),
 		partition: map[int]*progress{},
 		change:    make(chan struct{}),
 	}, nil
@@ -334,7 +342,7 @@ type Status struct {
 	// Busy is the time spent in transactions, over all partitions.
 	Busy time.Duration
 	// Positions are the stream sequence numbers that the partitions of this
-	// process stand at, and Behind how long ago the log stored them.
+	// process stand at, and EventAt when the log stored those messages.
 	Positions map[int]uint64
 	EventAt   map[int]time.Time
 }

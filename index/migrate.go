@@ -24,6 +24,13 @@ var ErrBusy = errors.New("other index processes are at work on this database; st
 // Inspect reads from Postgres' catalog what [Plan] compares.
 func Inspect(ctx context.Context, db *pgxpool.Pool) (Live, error) {
 	live := Live{Tables: map[string]LiveTable{}}
+	var begun bool
+	if err := db.QueryRow(ctx, "select to_regclass('atview.collection') is not null").Scan(&begun); err != nil {
+		return live, fmt.Errorf("read the database: %w", err)
+	}
+	if !begun {
+		return live, nil
+	}
 	rows, err := queries.New().Collections(ctx, db)
 	if err != nil {
 		return live, fmt.Errorf("read collections: %w", err)
@@ -76,6 +83,27 @@ func Inspect(ctx context.Context, db *pgxpool.Pool) (Live, error) {
 		live.Tables[name] = t
 	}
 	return live, nil
+}
+
+// KeepNames gives collections the tables that they have in the database. Call it
+// before anything else is done with a catalog.
+func KeepNames(ctx context.Context, db *pgxpool.Pool, cat *schema.Catalog) (*schema.Catalog, error) {
+	var begun bool
+	if err := db.QueryRow(ctx, "select to_regclass('atview.collection') is not null").Scan(&begun); err != nil {
+		return nil, fmt.Errorf("read the names of tables: %w", err)
+	}
+	if !begun {
+		return cat, nil
+	}
+	rows, err := queries.New().Collections(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("read the names of tables: %w", err)
+	}
+	given := map[syntax.NSID]string{}
+	for _, r := range rows {
+		given[syntax.NSID(r.Nsid)] = r.TableName
+	}
+	return cat.WithTables(given), nil
 }
 
 // MigrateConfig says how far [Migrate] may go.

@@ -170,3 +170,42 @@ func TestRederivingWaitsForNobody(t *testing.T) {
 		t.Errorf("migration beside a running index: %v, want %v", err, index.ErrBusy)
 	}
 }
+
+// TestNamesStayWithTheirCollections adds lexicons whose names clash with what
+// is there: tables stay with the collections that have them.
+func TestNamesStayWithTheirCollections(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(nsid string) {
+		text := `{"lexicon":1,"id":"` + nsid + `","defs":{"main":{"type":"record","key":"tid","record":{"type":"object","properties":{"text":{"type":"string"}}}}}}`
+		if err := os.WriteFile(filepath.Join(dir, nsid+".json"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("com.example.thing")
+	w := newWorld(t, load(t, dir))
+	w.stop()
+	// Sorts before the first and would have the better claim; and what a primary
+	// key of the first's table is called by default.
+	for _, nsid := range []string{"com.example.Thing", "com.example.thing.pkey"} {
+		write(nsid)
+	}
+	cat, err := index.KeepNames(t.Context(), w.pool, load(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.migrate(cat)
+	var out strings.Builder
+	w.rows(&out, "", "select concat_ws(' ', nsid, table_name) from atview.collection order by nsid")
+	got := strings.Fields(out.String())
+	if len(got) != 6 || got[3] != "com_example_thing" || got[1] == got[3] || got[5] != "com_example_thing_pkey" {
+		t.Errorf("tables: %v", got)
+	}
+	again, err := index.KeepNames(t.Context(), w.pool, load(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if applied, left := w.migrate(again); len(applied)+len(left) > 0 {
+		t.Errorf("a second start finds something to do: %v %v", applied, left)
+	}
+}

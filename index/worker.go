@@ -148,6 +148,12 @@ func (w *worker) commit(ctx context.Context, was uint64, b batch) error {
 	// time of its own.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.ix.cfg.CommitTimeout)
 	defer cancel()
+	select {
+	case w.ix.write <- struct{}{}:
+		defer func() { <-w.ix.write }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	began := time.Now()
 	var done Folded
 	err := pgx.BeginFunc(ctx, w.ix.cfg.Pool, func(tx pgx.Tx) error {

@@ -115,7 +115,7 @@ func (c *Collection) build() {
 	c.SortColumn = pickSortColumn(c)
 
 	d := newDigest()
-	d.add(string(c.NSID), c.Table)
+	d.add(string(c.NSID))
 	for _, col := range c.Columns {
 		d.add(col.Name, col.SQL(), col.Path, col.Link != nil)
 	}

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
 // Names of collections, types, tables, columns and fields are made in this file
@@ -94,6 +96,29 @@ func name(c *Catalog) {
 	}
 }
 
+// WithTables is the catalog with the tables that collections have already: a
+// name once given stays, whatever lexicons come after and would have had a
+// better claim to it.
+func (c *Catalog) WithTables(given map[syntax.NSID]string) *Catalog {
+	out := *c
+	out.Collections, out.byNSID = nil, map[syntax.NSID]*Collection{}
+	tables := taken{}
+	for _, table := range given {
+		tables[table] = true
+	}
+	for _, col := range c.Collections {
+		renamed := *col
+		if table, ok := given[col.NSID]; ok {
+			renamed.Table = table
+		} else {
+			renamed.Table = tables.claimIdentifier(snake(string(col.NSID)), string(col.NSID))
+		}
+		out.Collections = append(out.Collections, &renamed)
+		out.byNSID[col.NSID] = &renamed
+	}
+	return &out
+}
+
 func (c *Catalog) collectionOf(obj *Object) *Collection {
 	for _, col := range c.Collections {
 		if col.Object == obj {
@@ -158,11 +183,11 @@ func nameFields(t *Object) {
 
 // name of a column: its path in snake case.
 func (b *builder) name(path []string) string {
-	want := snake(strings.Join(path, "."))
+	id := strings.Join(path, ".")
+	want := fit(snake(id), id)
 	for b.taken[want] {
-		want += "_"
+		want = fit(want+"_", id+"_"+want)
 	}
-	want = fit(want, strings.Join(path, "."))
 	b.taken[want] = true
 	return want
 }

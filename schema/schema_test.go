@@ -114,7 +114,7 @@ func TestCorpusNames(t *testing.T) {
 			}
 			columns[column.Name] = true
 			fmt.Fprintf(&out, "  %s %s <- %s", column.Name, column.SQL(), strings.Join(column.Path, "."))
-			if column.Link != nil {
+			if column.Link != nil && column.Link.Kind != schema.LinkURL {
 				fmt.Fprintf(&out, " via %s", col.ViaField(column.Link))
 			}
 			out.WriteByte('\n')

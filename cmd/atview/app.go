@@ -114,6 +114,9 @@ func (a *app) openDatabase(ctx context.Context) (err error) {
 		if err := migrations.Up(ctx, a.pool); err != nil {
 			return err
 		}
+		if a.catalog, err = index.KeepNames(ctx, a.pool, a.catalog); err != nil {
+			return err
+		}
 		if err := migrateTables(ctx, a.pool, a.catalog, a.s, a.log); err != nil {
 			return err
 		}
@@ -130,6 +133,9 @@ func (a *app) openDatabase(ctx context.Context) (err error) {
 	}
 	if err := a.reads.Ping(ctx); err != nil {
 		return fmt.Errorf("database %s: %w", withoutPassword(a.stores.DatabaseURL), err)
+	}
+	if a.catalog, err = index.KeepNames(ctx, a.reads, a.catalog); err != nil {
+		return err
 	}
 	a.api, err = graphql.New(a.catalog, a.reads, graphql.Config{
 		MaxPage: a.s.PageMax, MaxDepth: a.s.DepthMax, MaxCost: a.s.CostMax, Timeout: a.s.Timeout,
@@ -251,6 +257,8 @@ func (a *app) work(ctx context.Context) error {
 	g.Go(func() error { return a.serveHTTP(ctx) })
 	if a.has(roleIndex) {
 		g.Go(func() error { return a.runIndex(ctx) })
+	} else {
+		g.Go(func() error { return a.followLexicons(ctx) })
 	}
 	if a.has(roleIngest) {
 		g.Go(func() error {

@@ -161,7 +161,7 @@ func TestDemoAnswersAndGrows(t *testing.T) {
 	if status, body := get(t, p.Console); status != http.StatusOK || !strings.Contains(body, "<html") {
 		t.Errorf("console: %d %.200s", status, body)
 	}
-	if _, body := get(t, p.Console+"metrics"); !strings.Contains(body, `atview_index_events_total{outcome="put"}`) {
+	if _, body := get(t, p.Console+"metrics"); !strings.Contains(body, `atview_index_records_total{outcome="put"}`) {
 		t.Errorf("metrics lack what the index has done:\n%.300s", body)
 	}
 	comments, err := psql(t.Context(), p.Database, "select col_description('records.com_myrecipes_review'::regclass, ordinal_position) from information_schema.columns where table_name = 'com_myrecipes_review' and column_name = 'rating'")

@@ -19,7 +19,10 @@ func (a *app) metrics() *prometheus.Registry {
 type appCollector struct{ a *app }
 
 var (
-	descFolded      = prometheus.NewDesc("atview_index_events_total", "Events folded, by what they came to.", []string{"outcome"}, nil)
+	descEvents      = prometheus.NewDesc("atview_index_events_total", "Events folded.", nil, nil)
+	descRecords     = prometheus.NewDesc("atview_index_records_total", "Changes of records: put, deleted, or ignored because the tables had newer.", []string{"outcome"}, nil)
+	descFlagged     = prometheus.NewDesc("atview_index_flagged_total", "Records put that break their lexicon.", nil, nil)
+	descDeadLetters = prometheus.NewDesc("atview_index_dead_letters_total", "Events that could not be stored.", nil, nil)
 	descBusy        = prometheus.NewDesc("atview_index_busy_seconds_total", "Time spent in transactions, over all partitions.", nil, nil)
 	descPosition    = prometheus.NewDesc("atview_index_position", "Stream sequence number that a partition is folded up to.", []string{"partition"}, nil)
 	descLag         = prometheus.NewDesc("atview_index_last_event_age_seconds", "How long ago the log stored the last folded event.", []string{"partition"}, nil)
@@ -42,12 +45,12 @@ func (c appCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	if ix := c.a.currentIndex(); ix != nil {
 		s := ix.Status()
-		counter(descFolded, float64(s.Put), "put")
-		counter(descFolded, float64(s.Deleted), "deleted")
-		counter(descFolded, float64(s.Ignored), "ignored")
-		counter(descFolded, float64(s.Flagged), "flagged")
-		counter(descFolded, float64(s.DeadLetters), "dead_letter")
-		counter(descFolded, float64(s.Events), "all")
+		counter(descEvents, float64(s.Events))
+		counter(descRecords, float64(s.Put), "put")
+		counter(descRecords, float64(s.Deleted), "deleted")
+		counter(descRecords, float64(s.Ignored), "ignored")
+		counter(descFlagged, float64(s.Flagged))
+		counter(descDeadLetters, float64(s.DeadLetters))
 		counter(descBusy, s.Busy.Seconds())
 		for p, seq := range s.Positions {
 			gauge(descPosition, float64(seq), strconv.Itoa(p))

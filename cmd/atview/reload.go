@@ -1,16 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/atview/atview/index"
 	"github.com/atview/atview/schema"
 )
 
@@ -42,6 +45,24 @@ func (a *app) runIndex(ctx context.Context) error {
 	}
 }
 
+// followLexicons is for a process without the role index: API and sources go
+// over to changed lexicons, and the tables are somebody else's.
+func (a *app) followLexicons(ctx context.Context) error {
+	changed := a.watchLexicons(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+		if next := a.readLexicons(); next != nil {
+			if err := a.follow(ctx, next); err != nil {
+				a.log.Error().Err(err).Msg("the changed lexicons cannot be applied; going on with those before")
+			}
+		}
+	}
+}
+
 // readLexicons loads the lexicons again; nil when nothing has changed or they
 // do not load.
 func (a *app) readLexicons() *schema.Catalog {
@@ -57,19 +78,17 @@ func (a *app) readLexicons() *schema.Catalog {
 }
 
 func same(a, b *schema.Catalog) bool {
-	if len(a.Collections) != len(b.Collections) {
-		return false
-	}
-	for i, c := range a.Collections {
-		if d := b.Collections[i]; c.NSID != d.NSID || c.Fingerprint != d.Fingerprint || c.Description != d.Description {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(a.Lexicons, b.Lexicons, func(x, y schema.Lexicon) bool {
+		return x.NSID == y.NSID && bytes.Equal(x.JSON, y.JSON)
+	})
 }
 
 // change brings tables, index, API and sources to new lexicons.
 func (a *app) change(ctx context.Context, cat *schema.Catalog) error {
+	cat, err := index.KeepNames(ctx, a.pool, cat)
+	if err != nil {
+		return err
+	}
 	if err := migrateTables(ctx, a.pool, cat, a.s, a.log); err != nil {
 		return err
 	}
@@ -77,14 +96,28 @@ func (a *app) change(ctx context.Context, cat *schema.Catalog) error {
 	if err != nil {
 		return err
 	}
+	if err := a.follow(ctx, cat); err != nil {
+		return err
+	}
 	a.mu.Lock()
-	a.catalog, a.index = cat, ix
+	a.index = ix
 	a.mu.Unlock()
+	return nil
+}
+
+// follow brings API and sources to new lexicons.
+func (a *app) follow(ctx context.Context, cat *schema.Catalog) (err error) {
 	if a.api != nil {
+		if cat, err = index.KeepNames(ctx, a.reads, cat); err != nil {
+			return err
+		}
 		if err := a.api.Swap(cat); err != nil {
 			return err
 		}
 	}
+	a.mu.Lock()
+	a.catalog = cat
+	a.mu.Unlock()
 	if a.runner != nil {
 		wanted, err := a.wanted()
 		if err != nil {
@@ -92,7 +125,7 @@ func (a *app) change(ctx context.Context, cat *schema.Catalog) error {
 		}
 		a.runner.SetCollections(wanted)
 	}
-	a.log.Info().Int("collections", len(cat.Collections)).Msg("lexicons changed; tables and API are up to them")
+	a.log.Info().Int("collections", len(cat.Collections)).Msg("lexicons changed; going on with the new ones")
 	return nil
 }
 

@@ -77,7 +77,8 @@ func demoCommand() *cobra.Command {
 		Long: `Demo is dev with example lexicons (recipes, reviews, likes, profiles, statuses),
 sample records of them, and a simulated network that goes on writing, so that
 there is something to query and to watch. --lexicons adds your own: the
-generator writes records of those, too.`,
+generator writes records of those, too. --source replaces samples and
+generator by what you name.`,
 	}, runDemo, lexiconFlags, storeFlags, plumbingFlags, limitFlags, func(s *settings, f flagSet) {
 		f.Float64Var(&s.Rate, "rate", 5, "simulated events a second")
 	})
@@ -111,9 +112,8 @@ func runDemo(cmd *cobra.Command, s *settings) error {
 		return err
 	}
 	if len(s.Sources) == 0 {
-		s.Sources = []string{"file:" + filepath.Join(dir, "records.jsonl")}
+		s.Sources = []string{"file:" + filepath.Join(dir, "records.jsonl"), "ws://" + listener.Addr().String() + "/subscribe"}
 	}
-	s.Sources = append(s.Sources, "ws://"+listener.Addr().String()+"/subscribe")
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)

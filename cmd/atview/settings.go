@@ -84,7 +84,7 @@ func plumbingFlags(s *settings, f *pflag.FlagSet) {
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "`address` of the HTTP server; port 0 takes a free one")
 	f.StringArrayVar(&s.Sources, "source", nil, "`URL` to index from: wss://HOST/subscribe (Jetstream) or file:PATH.jsonl; repeatable (default the public Jetstreams)")
 	f.IntVar(&s.Partitions, "partitions", 0, "partitions of a new log: how many workers can share the work (default 8)")
-	f.Int64Var(&s.LogMaxBytes, "log-max-bytes", 0, "how much the log may hold before sources have to wait (default 8 GiB, or half the free disk)")
+	f.Int64Var(&s.LogMaxBytes, "log-max-bytes", 0, "how much the log may hold before sources have to wait (default 8 GiB, or less where NATS has less to give)")
 	f.DurationVar(&s.LogKeep, "log-keep", 10*time.Minute, "how long folded events stay in the log, for consumers of your own")
 	f.IntVar(&s.BatchSize, "batch-size", 1000, "most events in one transaction")
 	destructiveFlag(s, f)
@@ -101,7 +101,7 @@ func onceFlag(s *settings, f *pflag.FlagSet) {
 func limitFlags(s *settings, f *pflag.FlagSet) {
 	f.IntVar(&s.PageMax, "page-max", 1000, "most records of one page")
 	f.IntVar(&s.DepthMax, "depth-max", 20, "deepest query")
-	f.IntVar(&s.CostMax, "cost-max", 50_000, "most rows that a query may come to")
+	f.IntVar(&s.CostMax, "cost-max", 200_000, "most rows that a query may come to")
 	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "longest query")
 	f.StringVar(&s.Joins, "joins", "auto", "which collections have fields that lead to which others: all, related (the same first two NSID segments) or auto")
 	f.StringVar(&s.BlobURL, "blob-url", "", "where blobs are found, with {did}, {cid} and {preset} (default Bluesky's image CDN)")

@@ -65,6 +65,9 @@ func migrateCommand() *cobra.Command {
 		}
 		defer done()
 		log := s.logger()
+		if err := migrations.Up(cmd.Context(), pool); err != nil {
+			return err
+		}
 		applied, left, err := index.Migrate(cmd.Context(), pool, cat, migrateConfig(s, log))
 		for _, c := range applied {
 			fmt.Fprintf(cmd.OutOrStdout(), "applied  %s\n", c)
@@ -90,7 +93,7 @@ func openForTables(ctx context.Context, s *settings) (*schema.Catalog, *pgxpool.
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := migrations.Up(ctx, pool); err != nil {
+	if cat, err = index.KeepNames(ctx, pool, cat); err != nil {
 		done()
 		return nil, nil, nil, err
 	}

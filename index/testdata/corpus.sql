@@ -14,7 +14,7 @@ create table records."app_bsky_feed_generator" (
     "did_" text collate "C",
     "display_name" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "app_bsky_feed_generator$pkey" primary key (rkey, did)
 );
 create index "app_bsky_feed_generator$sort_at" on records."app_bsky_feed_generator" (sort_at);
 create index "app_bsky_feed_generator$did_sort_at" on records."app_bsky_feed_generator" (did, sort_at);
@@ -55,7 +55,7 @@ create table records."pub_leaflet_document" (
     "tags" text[] collate "C",
     "title" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "pub_leaflet_document$pkey" primary key (rkey, did)
 );
 create index "pub_leaflet_document$sort_at" on records."pub_leaflet_document" (sort_at);
 create index "pub_leaflet_document$did_sort_at" on records."pub_leaflet_document" (did, sort_at);
@@ -95,7 +95,7 @@ create table records."win_tomo_x_pushat_allow" (
     hidden boolean not null default false,
     "created_at" timestamptz,
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "win_tomo_x_pushat_allow$pkey" primary key (rkey, did)
 );
 create index "win_tomo_x_pushat_allow$sort_at" on records."win_tomo_x_pushat_allow" (sort_at);
 create index "win_tomo_x_pushat_allow$did_sort_at" on records."win_tomo_x_pushat_allow" (did, sort_at);
@@ -137,7 +137,7 @@ create table records."app_gainforest_organization_observations_measured_trees_cl
     "species_count" bigint,
     "total_tree_count" bigint,
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "app_gainforest_organization_observations_measured_tree_8327823a" primary key (rkey, did)
 );
 create index "app_gainforest_organization_observations_measured_tree_7c5f7721" on records."app_gainforest_organization_observations_measured_trees_cluster" (sort_at);
 create index "app_gainforest_organization_observations_measured_tree_0f55ca1b" on records."app_gainforest_organization_observations_measured_trees_cluster" (did, sort_at);
@@ -185,7 +185,7 @@ create table records."blue_2048_game" (
     "seeded_recording" text collate "C",
     "won" boolean,
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "blue_2048_game$pkey" primary key (rkey, did)
 );
 create index "blue_2048_game$sort_at" on records."blue_2048_game" (sort_at);
 create index "blue_2048_game$did_sort_at" on records."blue_2048_game" (did, sort_at);

@@ -17,7 +17,7 @@ create table records."app_bsky_actor_profile" (
     "pronouns" text collate "C",
     "website" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "app_bsky_actor_profile$pkey" primary key (rkey, did)
 );
 create index "app_bsky_actor_profile$sort_at" on records."app_bsky_actor_profile" (sort_at);
 create index "app_bsky_actor_profile$did_sort_at" on records."app_bsky_actor_profile" (did, sort_at);
@@ -62,7 +62,7 @@ create table records."app_bsky_feed_like" (
     "via_uri" text collate "C",
     "via_cid" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "app_bsky_feed_like$pkey" primary key (rkey, did)
 );
 create index "app_bsky_feed_like$sort_at" on records."app_bsky_feed_like" (sort_at);
 create index "app_bsky_feed_like$did_sort_at" on records."app_bsky_feed_like" (did, sort_at);
@@ -104,7 +104,7 @@ create table records."app_bsky_feed_post" (
     "tags" text[] collate "C",
     "text" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "app_bsky_feed_post$pkey" primary key (rkey, did)
 );
 create index "app_bsky_feed_post$sort_at" on records."app_bsky_feed_post" (sort_at);
 create index "app_bsky_feed_post$did_sort_at" on records."app_bsky_feed_post" (did, sort_at);
@@ -145,7 +145,7 @@ create table records."app_bsky_graph_follow" (
     "via_uri" text collate "C",
     "via_cid" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "app_bsky_graph_follow$pkey" primary key (rkey, did)
 );
 create index "app_bsky_graph_follow$sort_at" on records."app_bsky_graph_follow" (sort_at);
 create index "app_bsky_graph_follow$did_sort_at" on records."app_bsky_graph_follow" (did, sort_at);
@@ -181,7 +181,7 @@ create table records."com_myrecipes_collection" (
     "description" text collate "C",
     "name" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "com_myrecipes_collection$pkey" primary key (rkey, did)
 );
 create index "com_myrecipes_collection$sort_at" on records."com_myrecipes_collection" (sort_at);
 create index "com_myrecipes_collection$did_sort_at" on records."com_myrecipes_collection" (did, sort_at);
@@ -212,7 +212,7 @@ create table records."com_myrecipes_like" (
     "subject_uri" text collate "C",
     "subject_cid" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "com_myrecipes_like$pkey" primary key (rkey, did)
 );
 create index "com_myrecipes_like$sort_at" on records."com_myrecipes_like" (sort_at);
 create index "com_myrecipes_like$did_sort_at" on records."com_myrecipes_like" (did, sort_at);
@@ -255,7 +255,7 @@ create table records."com_myrecipes_recipe" (
     "tags" text[] collate "C",
     "title" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "com_myrecipes_recipe$pkey" primary key (rkey, did)
 );
 create index "com_myrecipes_recipe$sort_at" on records."com_myrecipes_recipe" (sort_at);
 create index "com_myrecipes_recipe$did_sort_at" on records."com_myrecipes_recipe" (did, sort_at);
@@ -301,7 +301,7 @@ create table records."com_myrecipes_review" (
     "tags" text[] collate "C",
     "text" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "com_myrecipes_review$pkey" primary key (rkey, did)
 );
 create index "com_myrecipes_review$sort_at" on records."com_myrecipes_review" (sort_at);
 create index "com_myrecipes_review$did_sort_at" on records."com_myrecipes_review" (did, sort_at);
@@ -336,7 +336,7 @@ create table records."xyz_statusphere_status" (
     "created_at" timestamptz,
     "status" text collate "C",
     record jsonb not null,
-    primary key (rkey, did)
+    constraint "xyz_statusphere_status$pkey" primary key (rkey, did)
 );
 create index "xyz_statusphere_status$sort_at" on records."xyz_statusphere_status" (sort_at);
 create index "xyz_statusphere_status$did_sort_at" on records."xyz_statusphere_status" (did, sort_at);
