@@ -92,6 +92,7 @@ type Account struct {
 // Sync says that a repository's state has been declared anew: what is known of
 // it has to be reconciled with the repository itself.
 type Sync struct {
+	// Rev is empty if the source gives none that is a TID.
 	Rev syntax.TID
 	// Seq is as in [Identity.Seq].
 	Seq int64

@@ -286,10 +286,10 @@ func parseSync(v []byte) (*Sync, error) {
 			y.Time = datetime(v)
 		}
 	}
+	// It says "look at the repository again", with or without a rev that is one.
 	s, _ := text(rev)
-	var err error
-	if y.Rev, err = syntax.ParseTID(s); err != nil {
-		return y, invalid(ReasonRev, "%s: %v", quote(rev), err)
+	if tid, err := syntax.ParseTID(s); err == nil {
+		y.Rev = tid
 	}
 	return y, nil
 }
