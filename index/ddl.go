@@ -84,6 +84,11 @@ func indexes(c *schema.Collection) []tableIndex {
 		{name: schema.IndexName(c.Table, "sort_at"), columns: []string{"sort_at"}},
 		{name: schema.IndexName(c.Table, "did", "sort_at"), columns: []string{"did", "sort_at"}},
 	}
+	if c.SortColumn != nil {
+		// What clients ask for most: newest by the record's own date.
+		name := c.SortColumn.Name
+		out = append(out, tableIndex{name: schema.IndexName(c.Table, name), columns: []string{schema.Quote(name)}})
+	}
 	for _, l := range c.Links {
 		col := schema.Quote(l.Column.Name)
 		where := col + " is not null"

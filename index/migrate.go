@@ -209,12 +209,15 @@ const rederiveBatch = 1000
 // differs: columns, flags, links, counts. Rows keep their rev. The index's
 // workers must not run: they are the only writers of their repositories.
 func (m *migration) rederive(ctx context.Context, tab *table) error {
-	var alone bool
-	if err := m.conn.QueryRow(ctx, "select pg_try_advisory_lock($1, $2)", lockClass, lockMember).Scan(&alone); err != nil {
-		return err
-	}
-	if !alone {
-		return ErrBusy
+	// A process that has just ended is gone only when its session is.
+	alone := false
+	for attempt := 0; !alone; attempt++ {
+		if err := m.conn.QueryRow(ctx, "select pg_try_advisory_lock($1, $2)", lockClass, lockMember).Scan(&alone); err != nil {
+			return err
+		}
+		if !alone && (attempt == 5 || !sleep(ctx, backoff(attempt))) {
+			return ErrBusy
+		}
 	}
 	defer func() {
 		// The lock ends with the connection, too.

@@ -18,6 +18,7 @@ create table records."app_bsky_feed_generator" (
 );
 create index "app_bsky_feed_generator$sort_at" on records."app_bsky_feed_generator" (sort_at);
 create index "app_bsky_feed_generator$did_sort_at" on records."app_bsky_feed_generator" (did, sort_at);
+create index "app_bsky_feed_generator$created_at" on records."app_bsky_feed_generator" ("created_at");
 create index "app_bsky_feed_generator$did__sort_at" on records."app_bsky_feed_generator" ("did_", sort_at) where "did_" is not null;
 create index "app_bsky_feed_generator$did__did" on records."app_bsky_feed_generator" ("did_", did) where "did_" is not null;
 comment on table records."app_bsky_feed_generator" is 'app.bsky.feed.generator: Record declaring of the existence of a feed generator, and containing metadata about it. The record can exist in any repository.';
@@ -59,6 +60,7 @@ create table records."pub_leaflet_document" (
 );
 create index "pub_leaflet_document$sort_at" on records."pub_leaflet_document" (sort_at);
 create index "pub_leaflet_document$did_sort_at" on records."pub_leaflet_document" (did, sort_at);
+create index "pub_leaflet_document$published_at" on records."pub_leaflet_document" ("published_at");
 create index "pub_leaflet_document$author_sort_at" on records."pub_leaflet_document" ("author", sort_at) where "author" is not null;
 create index "pub_leaflet_document$author_did" on records."pub_leaflet_document" ("author", did) where "author" is not null;
 create index "pub_leaflet_document$post_ref_uri_sort_at" on records."pub_leaflet_document" ("post_ref_uri", sort_at) where "post_ref_uri" is not null;
@@ -99,6 +101,7 @@ create table records."win_tomo_x_pushat_allow" (
 );
 create index "win_tomo_x_pushat_allow$sort_at" on records."win_tomo_x_pushat_allow" (sort_at);
 create index "win_tomo_x_pushat_allow$did_sort_at" on records."win_tomo_x_pushat_allow" (did, sort_at);
+create index "win_tomo_x_pushat_allow$created_at" on records."win_tomo_x_pushat_allow" ("created_at");
 comment on table records."win_tomo_x_pushat_allow" is 'win.tomo-x.pushat.allow: allow service to push. key must be did';
 comment on column records."win_tomo_x_pushat_allow"."rkey" is 'Record key; with the DID the table''s key.';
 comment on column records."win_tomo_x_pushat_allow"."did" is 'The repository the record is in. The AT-URI is at://did/collection/rkey.';
@@ -141,6 +144,7 @@ create table records."app_gainforest_organization_observations_measured_trees_cl
 );
 create index "app_gainforest_organization_observations_measured_tree_7c5f7721" on records."app_gainforest_organization_observations_measured_trees_cluster" (sort_at);
 create index "app_gainforest_organization_observations_measured_tree_0f55ca1b" on records."app_gainforest_organization_observations_measured_trees_cluster" (did, sort_at);
+create index "app_gainforest_organization_observations_measured_tree_2c5c2328" on records."app_gainforest_organization_observations_measured_trees_cluster" ("created_at");
 create index "app_gainforest_organization_observations_measured_tree_35c606e0" on records."app_gainforest_organization_observations_measured_trees_cluster" ("site_ref", sort_at) where "site_ref" is not null;
 create index "app_gainforest_organization_observations_measured_tree_25f0a69a" on records."app_gainforest_organization_observations_measured_trees_cluster" ("site_ref", did) where "site_ref" is not null;
 comment on table records."app_gainforest_organization_observations_measured_trees_cluster" is 'app.gainforest.organization.observations.measuredTreesCluster: A declaration of a measured trees cluster for an organization';
@@ -189,6 +193,7 @@ create table records."blue_2048_game" (
 );
 create index "blue_2048_game$sort_at" on records."blue_2048_game" (sort_at);
 create index "blue_2048_game$did_sort_at" on records."blue_2048_game" (did, sort_at);
+create index "blue_2048_game$created_at" on records."blue_2048_game" ("created_at");
 comment on table records."blue_2048_game" is 'blue.2048.game: A declaration of an instance of a at://2048 game';
 comment on column records."blue_2048_game"."rkey" is 'Record key; with the DID the table''s key.';
 comment on column records."blue_2048_game"."did" is 'The repository the record is in. The AT-URI is at://did/collection/rkey.';

@@ -21,6 +21,7 @@ create table records."app_bsky_actor_profile" (
 );
 create index "app_bsky_actor_profile$sort_at" on records."app_bsky_actor_profile" (sort_at);
 create index "app_bsky_actor_profile$did_sort_at" on records."app_bsky_actor_profile" (did, sort_at);
+create index "app_bsky_actor_profile$created_at" on records."app_bsky_actor_profile" ("created_at");
 create index "app_bsky_actor_profile$joined_via_starter_pack_uri_sort_at" on records."app_bsky_actor_profile" ("joined_via_starter_pack_uri", sort_at) where "joined_via_starter_pack_uri" is not null;
 create index "app_bsky_actor_profile$joined_via_starter_pack_uri_did" on records."app_bsky_actor_profile" ("joined_via_starter_pack_uri", did) where "joined_via_starter_pack_uri" is not null;
 create index "app_bsky_actor_profile$pinned_post_uri_sort_at" on records."app_bsky_actor_profile" ("pinned_post_uri", sort_at) where "pinned_post_uri" is not null;
@@ -66,6 +67,7 @@ create table records."app_bsky_feed_like" (
 );
 create index "app_bsky_feed_like$sort_at" on records."app_bsky_feed_like" (sort_at);
 create index "app_bsky_feed_like$did_sort_at" on records."app_bsky_feed_like" (did, sort_at);
+create index "app_bsky_feed_like$created_at" on records."app_bsky_feed_like" ("created_at");
 create index "app_bsky_feed_like$subject_uri_sort_at" on records."app_bsky_feed_like" ("subject_uri", sort_at) where "subject_uri" is not null;
 create index "app_bsky_feed_like$subject_uri_did" on records."app_bsky_feed_like" ("subject_uri", did) where "subject_uri" is not null;
 create index "app_bsky_feed_like$via_uri_sort_at" on records."app_bsky_feed_like" ("via_uri", sort_at) where "via_uri" is not null;
@@ -108,6 +110,7 @@ create table records."app_bsky_feed_post" (
 );
 create index "app_bsky_feed_post$sort_at" on records."app_bsky_feed_post" (sort_at);
 create index "app_bsky_feed_post$did_sort_at" on records."app_bsky_feed_post" (did, sort_at);
+create index "app_bsky_feed_post$created_at" on records."app_bsky_feed_post" ("created_at");
 create index "app_bsky_feed_post$reply_parent_uri_sort_at" on records."app_bsky_feed_post" ("reply_parent_uri", sort_at) where "reply_parent_uri" is not null;
 create index "app_bsky_feed_post$reply_parent_uri_did" on records."app_bsky_feed_post" ("reply_parent_uri", did) where "reply_parent_uri" is not null;
 create index "app_bsky_feed_post$reply_root_uri_sort_at" on records."app_bsky_feed_post" ("reply_root_uri", sort_at) where "reply_root_uri" is not null;
@@ -149,6 +152,7 @@ create table records."app_bsky_graph_follow" (
 );
 create index "app_bsky_graph_follow$sort_at" on records."app_bsky_graph_follow" (sort_at);
 create index "app_bsky_graph_follow$did_sort_at" on records."app_bsky_graph_follow" (did, sort_at);
+create index "app_bsky_graph_follow$created_at" on records."app_bsky_graph_follow" ("created_at");
 create index "app_bsky_graph_follow$subject_sort_at" on records."app_bsky_graph_follow" ("subject", sort_at) where "subject" is not null;
 create index "app_bsky_graph_follow$subject_did" on records."app_bsky_graph_follow" ("subject", did) where "subject" is not null;
 create index "app_bsky_graph_follow$via_uri_sort_at" on records."app_bsky_graph_follow" ("via_uri", sort_at) where "via_uri" is not null;
@@ -185,6 +189,7 @@ create table records."com_myrecipes_collection" (
 );
 create index "com_myrecipes_collection$sort_at" on records."com_myrecipes_collection" (sort_at);
 create index "com_myrecipes_collection$did_sort_at" on records."com_myrecipes_collection" (did, sort_at);
+create index "com_myrecipes_collection$created_at" on records."com_myrecipes_collection" ("created_at");
 comment on table records."com_myrecipes_collection" is 'com.myrecipes.collection: A list of recipes that belong together: a menu, a season, a shelf of favourites.';
 comment on column records."com_myrecipes_collection"."rkey" is 'Record key; with the DID the table''s key.';
 comment on column records."com_myrecipes_collection"."did" is 'The repository the record is in. The AT-URI is at://did/collection/rkey.';
@@ -216,6 +221,7 @@ create table records."com_myrecipes_like" (
 );
 create index "com_myrecipes_like$sort_at" on records."com_myrecipes_like" (sort_at);
 create index "com_myrecipes_like$did_sort_at" on records."com_myrecipes_like" (did, sort_at);
+create index "com_myrecipes_like$created_at" on records."com_myrecipes_like" ("created_at");
 create index "com_myrecipes_like$subject_uri_sort_at" on records."com_myrecipes_like" ("subject_uri", sort_at) where "subject_uri" is not null;
 create index "com_myrecipes_like$subject_uri_did" on records."com_myrecipes_like" ("subject_uri", did) where "subject_uri" is not null;
 comment on table records."com_myrecipes_like" is 'com.myrecipes.like: A thumbs-up for a recipe, a review or a collection.';
@@ -259,6 +265,7 @@ create table records."com_myrecipes_recipe" (
 );
 create index "com_myrecipes_recipe$sort_at" on records."com_myrecipes_recipe" (sort_at);
 create index "com_myrecipes_recipe$did_sort_at" on records."com_myrecipes_recipe" (did, sort_at);
+create index "com_myrecipes_recipe$created_at" on records."com_myrecipes_recipe" ("created_at");
 create index "com_myrecipes_recipe$based_on_uri_sort_at" on records."com_myrecipes_recipe" ("based_on_uri", sort_at) where "based_on_uri" is not null;
 create index "com_myrecipes_recipe$based_on_uri_did" on records."com_myrecipes_recipe" ("based_on_uri", did) where "based_on_uri" is not null;
 comment on table records."com_myrecipes_recipe" is 'com.myrecipes.recipe: A recipe: what goes in, what to do with it, and how long it takes.';
@@ -305,6 +312,7 @@ create table records."com_myrecipes_review" (
 );
 create index "com_myrecipes_review$sort_at" on records."com_myrecipes_review" (sort_at);
 create index "com_myrecipes_review$did_sort_at" on records."com_myrecipes_review" (did, sort_at);
+create index "com_myrecipes_review$created_at" on records."com_myrecipes_review" ("created_at");
 create index "com_myrecipes_review$subject_uri_sort_at" on records."com_myrecipes_review" ("subject_uri", sort_at) where "subject_uri" is not null;
 create index "com_myrecipes_review$subject_uri_did" on records."com_myrecipes_review" ("subject_uri", did) where "subject_uri" is not null;
 comment on table records."com_myrecipes_review" is 'com.myrecipes.review: What somebody who cooked a recipe thinks of it.';
@@ -340,6 +348,7 @@ create table records."xyz_statusphere_status" (
 );
 create index "xyz_statusphere_status$sort_at" on records."xyz_statusphere_status" (sort_at);
 create index "xyz_statusphere_status$did_sort_at" on records."xyz_statusphere_status" (did, sort_at);
+create index "xyz_statusphere_status$created_at" on records."xyz_statusphere_status" ("created_at");
 comment on table records."xyz_statusphere_status" is 'xyz.statusphere.status';
 comment on column records."xyz_statusphere_status"."rkey" is 'Record key; with the DID the table''s key.';
 comment on column records."xyz_statusphere_status"."did" is 'The repository the record is in. The AT-URI is at://did/collection/rkey.';
