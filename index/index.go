@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/atview/atview/ingest/stream"
+	"github.com/atview/atview/queries"
 	"github.com/atview/atview/schema"
 )
 
@@ -241,7 +242,19 @@ func (ix *Index) trim(ctx context.Context) {
 	if state.MaxBytes > 0 && state.Bytes > uint64(state.MaxBytes)/2 {
 		keep = min(keep, walFlush)
 	}
+	// What this process remembers to have folded may be more than a Postgres that
+	// has crashed since still knows; and while it does not answer, nothing goes.
+	positions, err := queries.New().Positions(ctx, ix.cfg.Pool)
+	if err != nil {
+		ix.cfg.Logger.Warn().Err(err).Msg("trim the log")
+		return
+	}
+	folded := map[int]uint64{}
+	for _, p := range positions {
+		folded[int(p.Partition)] = uint64(p.Seq)
+	}
 	for partition, seq := range ix.trimmable(time.Now().Add(-keep)) {
+		seq = min(seq, folded[partition])
 		if err := ix.cfg.Log.Trim(ctx, partition, seq); err != nil {
 			ix.cfg.Logger.Warn().Err(err).Int("partition", partition).Msg("trim the log")
 		}
