@@ -25,6 +25,9 @@ type actor struct {
 	account    stamp
 	identity   stamp
 	purgedRev  syntax.TID // commits up to here are of an account deleted since
+	syncedRev  syntax.TID // of the coverage syncedOf, commits up to here are settled
+	syncedOf   string
+	resolve    bool // the DID document is to be read
 	changed    bool
 	wasVisible bool
 }
@@ -53,7 +56,7 @@ func (a *actor) apply(ev stream.Event) {
 		if !at.after(a.identity) {
 			return
 		}
-		a.identity, a.changed = at, true
+		a.identity, a.changed, a.resolve = at, true, true
 		// An event without a handle says "look again", not "it has none".
 		if ev.Identity.Handle != "" {
 			a.handle = string(ev.Identity.Handle)
@@ -106,11 +109,12 @@ func (f *folder) actors(ctx context.Context, tx pgx.Tx, dids []string) (map[stri
 	}
 	for _, r := range rows {
 		out[r.Did] = &actor{
-			handle:     deref(r.Handle),
 			status:     r.Status,
 			account:    stamp{r.AccountAt.Time.UTC(), deref(r.AccountSeq)},
 			identity:   stamp{r.IdentityAt.Time.UTC(), deref(r.IdentitySeq)},
 			purgedRev:  syntax.TID(deref(r.PurgedRev)),
+			syncedRev:  syntax.TID(deref(r.SyncedRev)),
+			syncedOf:   deref(r.SyncedOf),
 			wasVisible: r.Status == statusActive,
 		}
 	}
@@ -132,6 +136,9 @@ func (f *folder) putActors(ctx context.Context, tx pgx.Tx, actors map[string]*ac
 		p.IdentityAts = append(p.IdentityAts, timestamp(a.identity.at))
 		p.IdentitySeqs = append(p.IdentitySeqs, a.identity.seq)
 		p.PurgedRevs = append(p.PurgedRevs, string(a.purgedRev))
+		p.SyncedRevs = append(p.SyncedRevs, string(a.syncedRev))
+		p.SyncedOfs = append(p.SyncedOfs, a.syncedOf)
+		p.Resolves = append(p.Resolves, a.resolve)
 	}
 	if len(p.Dids) == 0 {
 		return nil

@@ -89,7 +89,7 @@ func (n *Folded) add(m Folded) {
 func (f *folder) fold(ctx context.Context, tx pgx.Tx, partition int, was uint64, b batch) (Folded, error) {
 	done := Folded{Events: b.events, DeadLetters: len(b.dead)}
 	moved, err := f.q.MovePosition(ctx, tx, queries.MovePositionParams{
-		Partition: int32(partition), Was: int64(was), Seq: int64(b.last), MessageAt: timestamp(b.lastAt),
+		Lane: lane, Partition: int32(partition), Was: int64(was), Seq: int64(b.last), MessageAt: timestamp(b.lastAt),
 	})
 	if err != nil {
 		return done, fmt.Errorf("move position: %w", err)
@@ -631,15 +631,13 @@ func (f *folder) putResyncs(ctx context.Context, tx pgx.Tx, resyncs []resync) er
 			newest[string(r.did)] = r
 		}
 	}
-	var p queries.PutResyncsParams
+	p := queries.QueueReposParams{Why: "sync"}
 	for _, did := range sortedKeys(newest) {
-		r := newest[did]
 		p.Dids = append(p.Dids, did)
-		p.Revs = append(p.Revs, string(r.rev))
-		p.RequestedAts = append(p.RequestedAts, timestamp(r.at))
+		p.WantedRevs = append(p.WantedRevs, string(newest[did].rev))
 	}
-	if err := f.q.PutResyncs(ctx, tx, p); err != nil {
-		return fmt.Errorf("write resyncs: %w", err)
+	if err := f.q.QueueRepos(ctx, tx, p); err != nil {
+		return fmt.Errorf("queue repositories: %w", err)
 	}
 	return nil
 }

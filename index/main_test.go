@@ -158,9 +158,11 @@ func (w *world) dump() string {
 			where attrelid = '%[1]s'::regclass and not attname::text = any('{%[2]s}')), '{}'))::text from %[1]s t order by rkey, did`,
 			index.TableName(c), strings.Join(known, ",")))
 	}
-	for _, table := range []string{"actor", "tombstone", "link", "link_count", "flag", "resync"} {
-		w.rows(&out, table, fmt.Sprintf("select to_jsonb(t)::text from atview.%s t order by 1", table))
+	for _, table := range []string{"actor", "tombstone", "link", "link_count", "flag"} {
+		// When something is due is this machine's clock.
+		w.rows(&out, table, fmt.Sprintf("select (to_jsonb(t) - 'resolve_at')::text from atview.%s t order by 1", table))
 	}
+	w.rows(&out, "repo", "select row(did, why, wanted_rev)::text from atview.repo order by 1")
 	w.rows(&out, "dead_letter", "select encode(bytes, 'escape') || reason from atview.dead_letter order by 1")
 	return out.String()
 }

@@ -23,6 +23,8 @@ type worker struct {
 	log       zerolog.Logger
 }
 
+const lane = "live"
+
 // run folds until ctx ends. Whatever fails is tried again from the position that
 // Postgres has, which is also where a crash of Postgres goes back to.
 func (w *worker) run(ctx context.Context) {
@@ -74,10 +76,10 @@ func (w *worker) session(ctx context.Context) (progress bool, err error) {
 // it still has is folded again, which changes nothing that is right.
 func (w *worker) position(ctx context.Context) (uint64, error) {
 	q := queries.New()
-	if err := q.StartPosition(ctx, w.ix.cfg.Pool, int32(w.partition)); err != nil {
+	if err := q.StartPosition(ctx, w.ix.cfg.Pool, queries.StartPositionParams{Lane: lane, Partition: int32(w.partition)}); err != nil {
 		return 0, fmt.Errorf("start position: %w", err)
 	}
-	p, err := q.Position(ctx, w.ix.cfg.Pool, int32(w.partition))
+	p, err := q.Position(ctx, w.ix.cfg.Pool, queries.PositionParams{Lane: lane, Partition: int32(w.partition)})
 	if err != nil {
 		return 0, fmt.Errorf("read position: %w", err)
 	}
@@ -99,7 +101,7 @@ func (w *worker) position(ctx context.Context) (uint64, error) {
 func (w *worker) rewind(ctx context.Context, from uint64) error {
 	w.log.Warn().Uint64("position", from).Msg("the log is not the one the position was in; folding all that it holds again")
 	n, err := queries.New().MovePosition(ctx, w.ix.cfg.Pool, queries.MovePositionParams{
-		Partition: int32(w.partition), Was: int64(from), Seq: 0,
+		Lane: lane, Partition: int32(w.partition), Was: int64(from), Seq: 0,
 	})
 	if err != nil {
 		return fmt.Errorf("rewind position: %w", err)

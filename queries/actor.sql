@@ -1,11 +1,15 @@
 -- name: ActorsByDID :many
-select did, handle, status, account_at, account_seq, identity_at, identity_seq, purged_rev
+select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of
 from atview.actor
 where did = any(@dids::text[]);
 
+-- A handle is written only when an event has told one, and a DID document is due
+-- only when an event says so: both belong to whoever resolves identities.
 -- name: PutActors :exec
-insert into atview.actor (did, handle, status, account_at, account_seq, identity_at, identity_seq, purged_rev)
-select did, nullif(handle, ''), status, account_at, account_seq, identity_at, identity_seq, nullif(purged_rev, '')
+insert into atview.actor (did, handle, status, account_at, account_seq, identity_at, identity_seq, purged_rev,
+                          synced_rev, synced_of, resolve_at)
+select did, nullif(handle, ''), status, account_at, account_seq, identity_at, identity_seq, nullif(purged_rev, ''),
+       nullif(synced_rev, ''), nullif(synced_of, ''), case when resolve then now() end
 from (select unnest(@dids::text[]) as did,
              unnest(@handles::text[]) as handle,
              unnest(@statuses::text[]) as status,
@@ -13,15 +17,13 @@ from (select unnest(@dids::text[]) as did,
              unnest(@account_seqs::bigint[]) as account_seq,
              unnest(@identity_ats::timestamptz[]) as identity_at,
              unnest(@identity_seqs::bigint[]) as identity_seq,
-             unnest(@purged_revs::text[]) as purged_rev) rows
+             unnest(@purged_revs::text[]) as purged_rev,
+             unnest(@synced_revs::text[]) as synced_rev,
+             unnest(@synced_ofs::text[]) as synced_of,
+             unnest(@resolves::boolean[]) as resolve) rows
 on conflict (did) do update
-set handle = excluded.handle, status = excluded.status,
+set handle = coalesce(excluded.handle, actor.handle), status = excluded.status,
     account_at = excluded.account_at, account_seq = excluded.account_seq,
     identity_at = excluded.identity_at, identity_seq = excluded.identity_seq,
-    purged_rev = excluded.purged_rev;
-
--- name: PutResyncs :exec
-insert into atview.resync (did, rev, requested_at)
-select unnest(@dids::text[]), unnest(@revs::text[]), unnest(@requested_ats::timestamptz[])
-on conflict (did) do update
-set rev = greatest(resync.rev, excluded.rev), requested_at = greatest(resync.requested_at, excluded.requested_at);
+    purged_rev = excluded.purged_rev, synced_rev = excluded.synced_rev, synced_of = excluded.synced_of,
+    resolve_at = coalesce(excluded.resolve_at, actor.resolve_at);

@@ -12,29 +12,42 @@ import (
 )
 
 const actorsByDID = `-- name: ActorsByDID :many
-select did, handle, status, account_at, account_seq, identity_at, identity_seq, purged_rev
+select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of
 from atview.actor
 where did = any($1::text[])
 `
 
-func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]AtviewActor, error) {
+type ActorsByDIDRow struct {
+	Did         string
+	Status      string
+	AccountAt   pgtype.Timestamptz
+	AccountSeq  *int64
+	IdentityAt  pgtype.Timestamptz
+	IdentitySeq *int64
+	PurgedRev   *string
+	SyncedRev   *string
+	SyncedOf    *string
+}
+
+func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]ActorsByDIDRow, error) {
 	rows, err := db.Query(ctx, actorsByDID, dids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []AtviewActor
+	var items []ActorsByDIDRow
 	for rows.Next() {
-		var i AtviewActor
+		var i ActorsByDIDRow
 		if err := rows.Scan(
 			&i.Did,
-			&i.Handle,
 			&i.Status,
 			&i.AccountAt,
 			&i.AccountSeq,
 			&i.IdentityAt,
 			&i.IdentitySeq,
 			&i.PurgedRev,
+			&i.SyncedRev,
+			&i.SyncedOf,
 		); err != nil {
 			return nil, err
 		}
@@ -47,8 +60,10 @@ func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]At
 }
 
 const putActors = `-- name: PutActors :exec
-insert into atview.actor (did, handle, status, account_at, account_seq, identity_at, identity_seq, purged_rev)
-select did, nullif(handle, ''), status, account_at, account_seq, identity_at, identity_seq, nullif(purged_rev, '')
+insert into atview.actor (did, handle, status, account_at, account_seq, identity_at, identity_seq, purged_rev,
+                          synced_rev, synced_of, resolve_at)
+select did, nullif(handle, ''), status, account_at, account_seq, identity_at, identity_seq, nullif(purged_rev, ''),
+       nullif(synced_rev, ''), nullif(synced_of, ''), case when resolve then now() end
 from (select unnest($1::text[]) as did,
              unnest($2::text[]) as handle,
              unnest($3::text[]) as status,
@@ -56,12 +71,16 @@ from (select unnest($1::text[]) as did,
              unnest($5::bigint[]) as account_seq,
              unnest($6::timestamptz[]) as identity_at,
              unnest($7::bigint[]) as identity_seq,
-             unnest($8::text[]) as purged_rev) rows
+             unnest($8::text[]) as purged_rev,
+             unnest($9::text[]) as synced_rev,
+             unnest($10::text[]) as synced_of,
+             unnest($11::boolean[]) as resolve) rows
 on conflict (did) do update
-set handle = excluded.handle, status = excluded.status,
+set handle = coalesce(excluded.handle, actor.handle), status = excluded.status,
     account_at = excluded.account_at, account_seq = excluded.account_seq,
     identity_at = excluded.identity_at, identity_seq = excluded.identity_seq,
-    purged_rev = excluded.purged_rev
+    purged_rev = excluded.purged_rev, synced_rev = excluded.synced_rev, synced_of = excluded.synced_of,
+    resolve_at = coalesce(excluded.resolve_at, actor.resolve_at)
 `
 
 type PutActorsParams struct {
@@ -73,8 +92,13 @@ type PutActorsParams struct {
 	IdentityAts  []pgtype.Timestamptz
 	IdentitySeqs []int64
 	PurgedRevs   []string
+	SyncedRevs   []string
+	SyncedOfs    []string
+	Resolves     []bool
 }
 
+// A handle is written only when an event has told one, and a DID document is due
+// only when an event says so: both belong to whoever resolves identities.
 func (q *Queries) PutActors(ctx context.Context, db DBTX, arg PutActorsParams) error {
 	_, err := db.Exec(ctx, putActors,
 		arg.Dids,
@@ -85,24 +109,9 @@ func (q *Queries) PutActors(ctx context.Context, db DBTX, arg PutActorsParams) e
 		arg.IdentityAts,
 		arg.IdentitySeqs,
 		arg.PurgedRevs,
+		arg.SyncedRevs,
+		arg.SyncedOfs,
+		arg.Resolves,
 	)
-	return err
-}
-
-const putResyncs = `-- name: PutResyncs :exec
-insert into atview.resync (did, rev, requested_at)
-select unnest($1::text[]), unnest($2::text[]), unnest($3::timestamptz[])
-on conflict (did) do update
-set rev = greatest(resync.rev, excluded.rev), requested_at = greatest(resync.requested_at, excluded.requested_at)
-`
-
-type PutResyncsParams struct {
-	Dids         []string
-	Revs         []string
-	RequestedAts []pgtype.Timestamptz
-}
-
-func (q *Queries) PutResyncs(ctx context.Context, db DBTX, arg PutResyncsParams) error {
-	_, err := db.Exec(ctx, putResyncs, arg.Dids, arg.Revs, arg.RequestedAts)
 	return err
 }

@@ -9,14 +9,22 @@ import (
 )
 
 type AtviewActor struct {
-	Did         string
-	Handle      *string
-	Status      string
-	AccountAt   pgtype.Timestamptz
-	AccountSeq  *int64
-	IdentityAt  pgtype.Timestamptz
-	IdentitySeq *int64
-	PurgedRev   *string
+	Did             string
+	Handle          *string
+	Status          string
+	AccountAt       pgtype.Timestamptz
+	AccountSeq      *int64
+	IdentityAt      pgtype.Timestamptz
+	IdentitySeq     *int64
+	PurgedRev       *string
+	Pds             *string
+	SigningKey      *string
+	ResolvedAt      pgtype.Timestamptz
+	ResolveAt       pgtype.Timestamptz
+	ResolveAttempts int32
+	ResolveError    *string
+	SyncedRev       *string
+	SyncedOf        *string
 }
 
 type AtviewCollection struct {
@@ -26,6 +34,11 @@ type AtviewCollection struct {
 	UpdatedAt   pgtype.Timestamptz
 }
 
+type AtviewCoverage struct {
+	Digest      string
+	Collections []string
+}
+
 type AtviewDeadLetter struct {
 	Digest   []byte
 	At       pgtype.Timestamptz
@@ -33,6 +46,16 @@ type AtviewDeadLetter struct {
 	Reason   string
 	Bytes    []byte
 	FullSize int64
+}
+
+type AtviewDiscovery struct {
+	Collection string
+	Host       string
+	Cursor     string
+	Repos      int64
+	DoneAt     pgtype.Timestamptz
+	Reason     *string
+	UpdatedAt  pgtype.Timestamptz
 }
 
 type AtviewFlag struct {
@@ -67,12 +90,25 @@ type AtviewPosition struct {
 	Seq       int64
 	MessageAt pgtype.Timestamptz
 	UpdatedAt pgtype.Timestamptz
+	Lane      string
 }
 
-type AtviewResync struct {
-	Did         string
-	Rev         string
-	RequestedAt pgtype.Timestamptz
+type AtviewRepo struct {
+	Did          string
+	State        string
+	Why          string
+	WantedRev    string
+	RequestedAt  pgtype.Timestamptz
+	DueAt        pgtype.Timestamptz
+	ClaimedUntil pgtype.Timestamptz
+	Attempts     int32
+	Reason       *string
+	Pds          *string
+	Rev          *string
+	Coverage     *string
+	Records      *int64
+	Bytes        *int64
+	UpdatedAt    pgtype.Timestamptz
 }
 
 type AtviewTombstone struct {

@@ -1,16 +1,16 @@
 -- name: StartPosition :exec
-insert into atview.position (partition, seq) values (@partition, 0)
-on conflict (partition) do nothing;
+insert into atview.position (lane, partition, seq) values (@lane, @partition, 0)
+on conflict (lane, partition) do nothing;
 
 -- name: Position :one
-select seq, message_at from atview.position where partition = @partition;
+select seq, message_at from atview.position where lane = @lane and partition = @partition;
 
 -- name: Positions :many
-select partition, seq, message_at, updated_at from atview.position order by partition;
+select lane, partition, seq, message_at, updated_at from atview.position order by lane desc, partition;
 
 -- Moves a partition from the position that was read; no row means that another
 -- worker has moved it.
 -- name: MovePosition :execrows
 update atview.position
 set seq = @seq, message_at = @message_at, updated_at = now()
-where partition = @partition and seq = @was;
+where lane = @lane and partition = @partition and seq = @was;

@@ -14,12 +14,13 @@ import (
 const movePosition = `-- name: MovePosition :execrows
 update atview.position
 set seq = $1, message_at = $2, updated_at = now()
-where partition = $3 and seq = $4
+where lane = $3 and partition = $4 and seq = $5
 `
 
 type MovePositionParams struct {
 	Seq       int64
 	MessageAt pgtype.Timestamptz
+	Lane      string
 	Partition int32
 	Was       int64
 }
@@ -30,6 +31,7 @@ func (q *Queries) MovePosition(ctx context.Context, db DBTX, arg MovePositionPar
 	result, err := db.Exec(ctx, movePosition,
 		arg.Seq,
 		arg.MessageAt,
+		arg.Lane,
 		arg.Partition,
 		arg.Was,
 	)
@@ -40,35 +42,49 @@ func (q *Queries) MovePosition(ctx context.Context, db DBTX, arg MovePositionPar
 }
 
 const position = `-- name: Position :one
-select seq, message_at from atview.position where partition = $1
+select seq, message_at from atview.position where lane = $1 and partition = $2
 `
+
+type PositionParams struct {
+	Lane      string
+	Partition int32
+}
 
 type PositionRow struct {
 	Seq       int64
 	MessageAt pgtype.Timestamptz
 }
 
-func (q *Queries) Position(ctx context.Context, db DBTX, partition int32) (PositionRow, error) {
-	row := db.QueryRow(ctx, position, partition)
+func (q *Queries) Position(ctx context.Context, db DBTX, arg PositionParams) (PositionRow, error) {
+	row := db.QueryRow(ctx, position, arg.Lane, arg.Partition)
 	var i PositionRow
 	err := row.Scan(&i.Seq, &i.MessageAt)
 	return i, err
 }
 
 const positions = `-- name: Positions :many
-select partition, seq, message_at, updated_at from atview.position order by partition
+select lane, partition, seq, message_at, updated_at from atview.position order by lane desc, partition
 `
 
-func (q *Queries) Positions(ctx context.Context, db DBTX) ([]AtviewPosition, error) {
+type PositionsRow struct {
+	Lane      string
+	Partition int32
+	Seq       int64
+	MessageAt pgtype.Timestamptz
+	UpdatedAt pgtype.Timestamptz
+}
+
+func (q *Queries) Positions(ctx context.Context, db DBTX) ([]PositionsRow, error) {
 	rows, err := db.Query(ctx, positions)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []AtviewPosition
+	var items []PositionsRow
 	for rows.Next() {
-		var i AtviewPosition
+		var i PositionsRow
 		if err := rows.Scan(
+			&i.Lane,
 			&i.Partition,
 			&i.Seq,
 			&i.MessageAt,
@@ -85,11 +101,16 @@ func (q *Queries) Positions(ctx context.Context, db DBTX) ([]AtviewPosition, err
 }
 
 const startPosition = `-- name: StartPosition :exec
-insert into atview.position (partition, seq) values ($1, 0)
-on conflict (partition) do nothing
+insert into atview.position (lane, partition, seq) values ($1, $2, 0)
+on conflict (lane, partition) do nothing
 `
 
-func (q *Queries) StartPosition(ctx context.Context, db DBTX, partition int32) error {
-	_, err := db.Exec(ctx, startPosition, partition)
+type StartPositionParams struct {
+	Lane      string
+	Partition int32
+}
+
+func (q *Queries) StartPosition(ctx context.Context, db DBTX, arg StartPositionParams) error {
+	_, err := db.Exec(ctx, startPosition, arg.Lane, arg.Partition)
 	return err
 }

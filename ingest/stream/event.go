@@ -47,11 +47,11 @@ type Event struct {
 	Sync     *Sync
 }
 
-// Commit is a change of one record.
+// Commit is a change of one record, or what one was at a revision.
 type Commit struct {
 	// Rev is the repo revision (a TID, sorts by time); see
-	// https://atproto.com/specs/repository. Backfilled records carry the revision
-	// at which the repository was read.
+	// https://atproto.com/specs/repository. A snapshot's records carry the revision
+	// at which the repository was read, not that of their last change.
 	Rev        syntax.TID
 	Operation  Operation
 	Collection syntax.NSID
@@ -62,6 +62,9 @@ type Commit struct {
 	// escapes and big integers are as they were. Nil for a delete. After [Parse]
 	// it shares memory with the parsed line.
 	Record json.RawMessage
+	// Snapshot says that this is no change: the record is a part of the repository
+	// as read whole at Rev. A [Sync] that is complete follows the last part.
+	Snapshot bool
 }
 
 // Identity says that a DID document or a handle may have changed.
@@ -90,10 +93,17 @@ type Account struct {
 }
 
 // Sync says that a repository's state has been declared anew: what is known of
-// it has to be reconciled with the repository itself.
+// it has to be reconciled with the repository itself. If it is complete, that is
+// done by what precedes it: the repository's snapshot.
 type Sync struct {
 	// Rev is empty if the source gives none that is a TID.
 	Rev syntax.TID
+	// Complete says that every record that the repository had at Rev, of the
+	// collections of Coverage, stands before this on the log as a snapshot's part.
+	// Others, last changed at or before Rev, are no more.
+	Complete bool
+	// Coverage says of which collections; see [Coverage].
+	Coverage string
 	// Seq is as in [Identity.Seq].
 	Seq int64
 	// Time is as in [Identity.Time].
@@ -129,6 +139,9 @@ func (ev *Event) AppendJSON(b []byte) []byte {
 			b = append(b, `,"cid":`...)
 			b = appendString(b, c.CID)
 		}
+		if c.Snapshot {
+			b = append(b, `,"snapshot":true`...)
+		}
 		b = append(b, '}')
 	case ev.Kind == KindIdentity && ev.Identity != nil:
 		b = append(b, `,"identity":{"did":`...)
@@ -156,6 +169,10 @@ func (ev *Event) AppendJSON(b []byte) []byte {
 		b = append(b, `,"rev":`...)
 		b = appendString(b, string(ev.Sync.Rev))
 		b = appendSeqTime(b, ev.Sync.Seq, ev.Sync.Time)
+		if ev.Sync.Complete {
+			b = append(b, `,"complete":true,"coverage":`...)
+			b = appendString(b, ev.Sync.Coverage)
+		}
 		b = append(b, '}')
 	}
 	return append(b, '}')

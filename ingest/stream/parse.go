@@ -178,6 +178,8 @@ func parseCommit(v []byte) (*Commit, error) {
 			cid = v
 		case "record":
 			record = v
+		case "snapshot":
+			c.Snapshot = string(v) == "true"
 		}
 	}
 
@@ -205,6 +207,9 @@ func parseCommit(v []byte) (*Commit, error) {
 		return &c, invalid(ReasonRev, "%s: %v", quote(rev), err)
 	}
 	if c.Operation == Delete {
+		if c.Snapshot {
+			return &c, invalid(ReasonOperation, "delete in a snapshot")
+		}
 		return &c, nil
 	}
 	if !isObject(record) {
@@ -284,12 +289,19 @@ func parseSync(v []byte) (*Sync, error) {
 			y.Seq = integer(v)
 		case "time":
 			y.Time = datetime(v)
+		case "complete":
+			y.Complete = string(v) == "true"
+		case "coverage":
+			y.Coverage, _ = text(v)
 		}
 	}
 	// It says "look at the repository again", with or without a rev that is one.
 	s, _ := text(rev)
 	if tid, err := syntax.ParseTID(s); err == nil {
 		y.Rev = tid
+	}
+	if y.Complete && (y.Rev == "" || y.Coverage == "") {
+		return y, invalid(ReasonBody, "complete sync without rev or coverage")
 	}
 	return y, nil
 }

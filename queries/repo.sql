@@ -1,0 +1,32 @@
+-- Asks for repositories to be read whole. One that was read at wanted_rev or later
+-- stays as it is; of one that is under way, what is under way does not count.
+-- name: QueueRepos :exec
+insert into atview.repo as r (did, why, wanted_rev)
+select k.did, @why::text, k.wanted_rev
+from (select unnest(@dids::text[]) as did, unnest(@wanted_revs::text[]) as wanted_rev) k
+order by k.did
+on conflict (did) do update
+set state = 'queued', wanted_rev = greatest(r.wanted_rev, excluded.wanted_rev), requested_at = now(), due_at = now(),
+    claimed_until = null, attempts = 0, reason = null, updated_at = now()
+where not (r.state in ('done', 'published') and excluded.wanted_rev <> '' and r.rev >= excluded.wanted_rev);
+
+-- Asks for repositories that nobody has asked for yet.
+-- name: QueueNewRepos :execrows
+insert into atview.repo (did, why)
+select unnest(@dids::text[]), @why::text
+on conflict (did) do nothing;
+
+-- Notes that the tables hold repositories as of a rev.
+-- name: FinishRepos :exec
+update atview.repo r
+set state = 'done', rev = k.rev, coverage = k.coverage, claimed_until = null, attempts = 0, reason = null, updated_at = now()
+from (select unnest(@dids::text[]) as did, unnest(@revs::text[]) as rev, unnest(@coverages::text[]) as coverage) k
+where r.did = k.did
+  and (r.state in ('published', 'fetching', 'done') or r.state = 'queued' and r.wanted_rev <> '' and r.wanted_rev <= k.rev);
+
+-- name: PutCoverage :exec
+insert into atview.coverage (digest, collections) values (@digest, @collections::text[])
+on conflict (digest) do nothing;
+
+-- name: Coverages :many
+select digest, collections from atview.coverage where digest = any(@digests::text[]);
