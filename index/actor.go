@@ -20,14 +20,17 @@ const (
 
 // actor is the state of an account and identity as far as events have told it.
 type actor struct {
-	handle     string
-	status     string
-	account    stamp
-	identity   stamp
-	purgedRev  syntax.TID // commits up to here are of an account deleted since
-	syncedRev  syntax.TID // of the coverage syncedOf, commits up to here are settled
-	syncedOf   string
-	resolve    bool // the DID document is to be read
+	handle    string
+	status    string
+	account   stamp
+	identity  stamp
+	purgedRev syntax.TID // commits up to here are of an account deleted since
+	syncedRev syntax.TID // of the coverage syncedOf, commits up to here are settled
+	syncedOf  string
+	// followed is whether the account has records here, so that its DID document is
+	// read; events come of all accounts of the network.
+	followed   bool
+	resolve    bool // the DID document is to be read now
 	changed    bool
 	wasVisible bool
 }
@@ -56,7 +59,7 @@ func (a *actor) apply(ev stream.Event) {
 		if !at.after(a.identity) {
 			return
 		}
-		a.identity, a.changed, a.resolve = at, true, true
+		a.identity, a.changed, a.resolve = at, true, a.followed
 		// An event without a handle says "look again", not "it has none".
 		if ev.Identity.Handle != "" {
 			a.handle = string(ev.Identity.Handle)
@@ -107,6 +110,7 @@ func (f *folder) actors(ctx context.Context, tx pgx.Tx, dids []string) (map[stri
 	if err != nil {
 		return nil, err
 	}
+	var read []string
 	for _, r := range rows {
 		out[r.Did] = &actor{
 			status:     r.Status,
@@ -115,10 +119,14 @@ func (f *folder) actors(ctx context.Context, tx pgx.Tx, dids []string) (map[stri
 			purgedRev:  syntax.TID(deref(r.PurgedRev)),
 			syncedRev:  syntax.TID(deref(r.SyncedRev)),
 			syncedOf:   deref(r.SyncedOf),
+			followed:   r.Followed,
 			wasVisible: r.Status == statusActive,
 		}
+		if of := deref(r.SyncedOf); of != "" {
+			read = append(read, of)
+		}
 	}
-	return out, nil
+	return out, f.coverages.load(ctx, tx, f.q, read)
 }
 
 func (f *folder) putActors(ctx context.Context, tx pgx.Tx, actors map[string]*actor) error {

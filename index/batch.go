@@ -27,8 +27,9 @@ type batch struct {
 // goes with the account, what comes after stays.
 type segment struct {
 	changes  map[*schema.Collection]map[key]change
-	accounts []stream.Event // account and identity events, in order
-	deletion bool           // the last of accounts is a deletion
+	accounts []stream.Event   // account and identity events, in order
+	deletion bool             // the last of accounts is a deletion
+	read     map[string]whole // by DID
 }
 
 // key names a record in its collection.
@@ -36,17 +37,24 @@ type key struct{ rkey, did string }
 
 // change is a record's newest state in a segment.
 type change struct {
-	rev  syntax.TID
-	gone bool
-	cid  string // "" for unknown
-	at   time.Time
-	row  schema.Row
+	rev      syntax.TID
+	gone     bool
+	snapshot bool   // what the record is at rev, whenever it came to be that
+	cid      string // "" for unknown
+	at       time.Time
+	row      schema.Row
+}
+
+// whole says that a repository has been read to its end at a rev: what it has of
+// the collections of the coverage stands before this.
+type whole struct {
+	rev      syntax.TID
+	coverage string
 }
 
 type resync struct {
 	did syntax.DID
 	rev syntax.TID
-	at  time.Time
 }
 
 // deadLetter is a message that cannot be stored, and why.
@@ -108,7 +116,16 @@ func (b *batch) add(cat *schema.Catalog, m stream.Message) {
 			b.segments = append(b.segments, segment{})
 		}
 	case stream.KindSync:
-		b.resyncs = append(b.resyncs, resync{ev.DID, ev.Sync.Rev, eventTime(ev)})
+		if !ev.Sync.Complete {
+			b.resyncs = append(b.resyncs, resync{ev.DID, ev.Sync.Rev})
+			return
+		}
+		if s.read == nil {
+			s.read = map[string]whole{}
+		}
+		if did := string(ev.DID); ev.Sync.Rev >= s.read[did].rev {
+			s.read[did] = whole{ev.Sync.Rev, ev.Sync.Coverage}
+		}
 	}
 }
 
@@ -117,14 +134,15 @@ func (b *batch) bury(m stream.Message, err error) {
 }
 
 // commit takes the change if it is the newest of its record. Of two with one rev
-// the first stays, as it does between batches.
+// the first stays, as it does between batches, unless the second is the repository
+// itself.
 func (s *segment) commit(col *schema.Collection, ev stream.Event) error {
 	c := ev.Commit
 	k := key{rkey: string(c.RKey), did: string(ev.DID)}
-	if held, ok := s.changes[col][k]; ok && c.Rev <= held.rev {
+	if held, ok := s.changes[col][k]; ok && (c.Rev < held.rev || c.Rev == held.rev && (held.snapshot || !c.Snapshot)) {
 		return nil
 	}
-	ch := change{rev: c.Rev, gone: c.Operation == stream.Delete, cid: c.CID, at: eventTime(ev)}
+	ch := change{rev: c.Rev, gone: c.Operation == stream.Delete, snapshot: c.Snapshot, cid: c.CID, at: eventTime(ev)}
 	if !ch.gone {
 		row, err := col.Row(c.Record)
 		if err != nil {

@@ -29,9 +29,13 @@ var (
 // folder writes batches. It holds no state but the SQL of the collections, and
 // is safe for concurrent use.
 type folder struct {
-	q      *queries.Queries
-	tables []*table
-	byNSID map[string]*table
+	q         *queries.Queries
+	tables    []*table
+	byNSID    map[string]*table
+	coverages coverages
+	// seen and linked ask for repositories to be read whole: of accounts that a live
+	// event shows for the first time, and of those that records link to.
+	seen, linked bool
 }
 
 // table is a collection with its SQL.
@@ -69,10 +73,15 @@ func (f *folder) linkColumn(collection, path string) (*table, *schema.Link) {
 type Folded struct {
 	Events int
 	// Put and Deleted are changes of records; Ignored were older than what the
-	// tables had.
-	Put, Deleted, Ignored int
-	Flagged               int
-	DeadLetters           int
+	// tables had. Kept are those that a repository, read whole, has as the tables do.
+	Put, Deleted, Ignored, Kept int
+	// Swept are rows that a repository, read whole, no longer has, and Repos how
+	// many were read.
+	Swept, Repos int
+
+	seen        []string // accounts with their first record
+	Flagged     int
+	DeadLetters int
 }
 
 func (n *Folded) add(m Folded) {
@@ -80,16 +89,20 @@ func (n *Folded) add(m Folded) {
 	n.Put += m.Put
 	n.Deleted += m.Deleted
 	n.Ignored += m.Ignored
+	n.Kept += m.Kept
+	n.Swept += m.Swept
+	n.Repos += m.Repos
+	n.seen = append(n.seen, m.seen...)
 	n.Flagged += m.Flagged
 	n.DeadLetters += m.DeadLetters
 }
 
 // fold writes a batch and moves the partition from position was to the batch's
 // end, in tx. The caller commits.
-func (f *folder) fold(ctx context.Context, tx pgx.Tx, partition int, was uint64, b batch) (Folded, error) {
+func (f *folder) fold(ctx context.Context, tx pgx.Tx, at place, was uint64, b batch) (Folded, error) {
 	done := Folded{Events: b.events, DeadLetters: len(b.dead)}
 	moved, err := f.q.MovePosition(ctx, tx, queries.MovePositionParams{
-		Lane: lane, Partition: int32(partition), Was: int64(was), Seq: int64(b.last), MessageAt: timestamp(b.lastAt),
+		Lane: at.lane, Partition: int32(at.partition), Was: int64(was), Seq: int64(b.last), MessageAt: timestamp(b.lastAt),
 	})
 	if err != nil {
 		return done, fmt.Errorf("move position: %w", err)
@@ -111,6 +124,12 @@ func (f *folder) fold(ctx context.Context, tx pgx.Tx, partition int, was uint64,
 	if err := f.putDeadLetters(ctx, tx, b.dead); err != nil {
 		return done, err
 	}
+	if at.lane == LaneLive {
+		if err := f.askForNew(ctx, tx, done.seen, &b); err != nil {
+			return done, err
+		}
+	}
+	done.seen = nil
 	return done, f.putResyncs(ctx, tx, b.resyncs)
 }
 
@@ -124,6 +143,9 @@ func (f *folder) segment(ctx context.Context, tx pgx.Tx, t *tally, s *segment) (
 	}
 	for _, ev := range s.accounts {
 		dids[string(ev.DID)] = true
+	}
+	for did := range s.read {
+		dids[did] = true
 	}
 	if len(dids) == 0 {
 		return done, nil
@@ -151,6 +173,11 @@ func (f *folder) segment(ctx context.Context, tx pgx.Tx, t *tally, s *segment) (
 			done.add(n)
 		}
 	}
+	n, err := f.settleRepos(ctx, tx, t, s.read, actors)
+	if err != nil {
+		return done, fmt.Errorf("settle repositories: %w", err)
+	}
+	done.add(n)
 	if s.deletion {
 		ev := s.accounts[len(s.accounts)-1]
 		if err := f.deleteAccount(ctx, tx, t, actors[string(ev.DID)], ev); err != nil {
@@ -166,6 +193,7 @@ func (f *folder) segment(ctx context.Context, tx pgx.Tx, t *tally, s *segment) (
 // existing is what the table has of a record that is about to change.
 type existing struct {
 	rev     string
+	cid     string // "" for unknown
 	hidden  bool
 	flagged bool
 	linked  bool // has rows in atview.link
@@ -185,23 +213,72 @@ func (f *folder) apply(ctx context.Context, tx pgx.Tx, t *tally, tab *table, cha
 	if err != nil {
 		return done, err
 	}
-	win := keys[:0:0]
+	var win, same []key
+	upsert := tab.sql.upsert
 	for _, k := range keys {
-		rev := string(changes[k].rev)
-		old := have[k]
-		if rev <= string(actors[k.did].purgedRev) || rev <= tombs[k] || old != nil && rev <= old.rev {
+		ch := changes[k]
+		switch f.judge(tab, &ch, have[k], tombs[k], actors[k.did]) {
+		case stale:
 			done.Ignored++
-			continue
+		case unchanged:
+			done.Kept++
+			if have[k].rev < string(ch.rev) {
+				same = append(same, k)
+			}
+		case wins:
+			win = append(win, k)
+			if old := have[k]; old != nil && old.rev == string(ch.rev) {
+				upsert = tab.sql.force
+			}
+			if a := actors[k.did]; !ch.gone && !a.followed {
+				a.followed, a.changed, a.resolve = true, true, true
+				done.seen = append(done.seen, k.did)
+			}
 		}
-		win = append(win, k)
+	}
+	if err := f.touch(ctx, tx, tab, same, changes); err != nil {
+		return done, err
 	}
 	hidden := func(did string) bool { return !actors[did].visible() }
-	n, err := f.write(ctx, tx, t, tab, win, changes, have, hidden, tab.sql.upsert)
+	n, err := f.write(ctx, tx, t, tab, win, changes, have, hidden, upsert)
 	if err != nil {
 		return done, err
 	}
-	n.Ignored = done.Ignored
+	n.add(done)
 	return n, f.moveTombstones(ctx, tx, tab, win, changes, tombs)
+}
+
+// verdict is what becomes of a change.
+type verdict int
+
+const (
+	stale     verdict = iota // older than what is known
+	unchanged                // the row is already what the change says
+	wins
+)
+
+// judge holds a change against what is known of its record. A commit must be newer
+// than all of it. A snapshot's part is what the repository has, so that it only
+// must not be older.
+func (f *folder) judge(tab *table, ch *change, old *existing, tomb string, a *actor) verdict {
+	rev := string(ch.rev)
+	switch {
+	case ch.rev <= a.purgedRev:
+		return stale
+	case ch.snapshot:
+		switch {
+		case ch.rev < a.syncedRev || rev < tomb || old != nil && rev < old.rev:
+			return stale
+		case old != nil && old.cid != "" && old.cid == ch.cid:
+			return unchanged
+		}
+		return wins
+	case rev <= tomb || old != nil && rev <= old.rev:
+		return stale
+	case ch.rev <= a.syncedRev && f.coverages.covers(a.syncedOf, tab.NSID):
+		return stale
+	}
+	return wins
 }
 
 // write puts and removes rows with their links and flags. have is what the table
@@ -285,7 +362,7 @@ func (f *folder) existing(ctx context.Context, tx pgx.Tx, tab *table, keys []key
 	var i int64
 	for rows.Next() {
 		e := &existing{}
-		into := []any{&i, &e.rev, &e.hidden, &e.flagged}
+		into := []any{&i, &e.rev, &e.cid, &e.hidden, &e.flagged}
 		for n := range links {
 			into = append(into, &links[n])
 		}
@@ -390,7 +467,7 @@ func (f *folder) put(ctx context.Context, tx pgx.Tx, tab *table, keys []key, cha
 			links.Paths = append(links.Paths, l.Path)
 			links.Dids = append(links.Dids, k.did)
 			links.Rkeys = append(links.Rkeys, k.rkey)
-			links.SortAts = append(links.SortAts, timestamp(sortTime(&rows[i])))
+			links.SortAts = append(links.SortAts, timestamp(sortTime(k.rkey, &rows[i])))
 			links.Hiddens = append(links.Hiddens, hidden(k.did))
 		}
 		for n, flag := range rows[i].row.Flags {
@@ -631,7 +708,7 @@ func (f *folder) putResyncs(ctx context.Context, tx pgx.Tx, resyncs []resync) er
 			newest[string(r.did)] = r
 		}
 	}
-	p := queries.QueueReposParams{Why: "sync"}
+	p := queries.QueueReposParams{Why: whySync}
 	for _, did := range sortedKeys(newest) {
 		p.Dids = append(p.Dids, did)
 		p.WantedRevs = append(p.WantedRevs, string(newest[did].rev))

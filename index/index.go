@@ -20,14 +20,25 @@ import (
 
 // Config is what an [Index] needs. Zero values take the defaults.
 type Config struct {
-	Pool    *pgxpool.Pool
-	Log     *stream.Log
-	Catalog *schema.Catalog
-	Logger  zerolog.Logger
+	Pool *pgxpool.Pool
+	// Log is the live lane, and Backfill, if it is not nil, the lane of repositories
+	// that are read whole. Both have as many partitions.
+	Log      *stream.Log
+	Backfill *stream.Log
+	Catalog  *schema.Catalog
+	Logger   zerolog.Logger
+
+	// AskSeen has the repository of each account read whole that writes its first
+	// record, and AskLinked those of accounts that records link to. Somebody has to
+	// do it: see package backfill.
+	AskSeen, AskLinked bool
 
 	// BatchSize is the most events in one transaction. Defaults to 1000: the cost
 	// of a transaction is spread thin by then, and what a crash repeats is little.
 	BatchSize int
+	// BackfillBatch is the same for the backfill lane. Defaults to 500: a live event
+	// waits for one such transaction at most.
+	BackfillBatch int
 	// Writers is how many transactions run at a time. Defaults to the number of
 	// processors, at least 2: more only wait, for a processor or for each other's
 	// link counts, and batches grow while they do.
@@ -53,7 +64,12 @@ func (c *Config) defaults() error {
 	if c.Pool == nil || c.Log == nil || c.Catalog == nil {
 		return errors.New("index configuration: Pool, Log and Catalog are required")
 	}
+	if c.Backfill != nil && c.Backfill.Partitions() != c.Log.Partitions() {
+		return fmt.Errorf("index configuration: the log has %d partitions and the backfill lane %d; a repository must be in the same one of both",
+			c.Log.Partitions(), c.Backfill.Partitions())
+	}
 	c.BatchSize = cmp.Or(c.BatchSize, 1000)
+	c.BackfillBatch = cmp.Or(c.BackfillBatch, 500)
 	c.Writers = cmp.Or(c.Writers, max(2, runtime.NumCPU()))
 	c.Linger = cmp.Or(c.Linger, 5*time.Millisecond)
 	c.CommitTimeout = cmp.Or(c.CommitTimeout, 2*time.Minute)
@@ -68,12 +84,25 @@ type Index struct {
 	cfg    Config
 	folder *folder
 	write  chan struct{} // a token for each writer
+	bulk   chan struct{} // a token for each writer of the backfill lane
 
-	mu        sync.Mutex
-	partition map[int]*progress
-	change    chan struct{} // closed and made anew when a partition moves
-	total     Folded
-	busy      time.Duration // in transactions, over all partitions
+	mu     sync.Mutex
+	places map[place]*progress
+	change chan struct{} // closed and made anew when a partition moves
+	total  Folded
+	busy   time.Duration // in transactions, over all partitions
+}
+
+// The lanes of the log.
+const (
+	LaneLive     = "live"
+	LaneBackfill = "backfill"
+)
+
+// place is a partition of a lane.
+type place struct {
+	lane      string
+	partition int
 }
 
 // progress of one partition that this process works on.
@@ -96,12 +125,15 @@ func New(cfg Config) (*Index, error) {
 	if err := cfg.defaults(); err != nil {
 		return nil, err
 	}
+	f := newFolder(cfg.Catalog)
+	f.seen, f.linked = cfg.AskSeen, cfg.AskLinked
 	return &Index{
-		cfg:       cfg,
-		folder:    newFolder(cfg.Catalog),
-		write:     make(chan struct{}, cfg.Writers),
-		partition: map[int]*progress{},
-		change:    make(chan struct{}),
+		cfg:    cfg,
+		folder: f,
+		write:  make(chan struct{}, cfg.Writers),
+		bulk:   make(chan struct{}, max(1, cfg.Writers-1)),
+		places: map[place]*progress{},
+		change: make(chan struct{}),
 	}, nil
 }
 
@@ -218,26 +250,49 @@ func (ix *Index) share(ctx context.Context, conn *pgx.Conn, running map[int]*run
 	return nil
 }
 
+// start runs the workers of a partition, one for each lane.
 func (ix *Index) start(ctx context.Context, partition int) *running {
 	ctx, stop := context.WithCancel(ctx)
 	r := &running{stop, make(chan struct{})}
-	w := &worker{ix: ix, partition: partition, log: ix.cfg.Logger.With().Int("partition", partition).Logger()}
+	turn := make(chan struct{}, 1)
+	var workers sync.WaitGroup
+	for lane, events := range ix.lanes() {
+		w := &worker{
+			ix: ix, at: place{lane, partition}, events: events, turn: turn,
+			log: ix.cfg.Logger.With().Str("lane", lane).Int("partition", partition).Logger(),
+		}
+		workers.Go(func() { w.run(ctx) })
+	}
 	go func() {
 		defer close(r.done)
-		w.run(ctx)
+		workers.Wait()
 	}()
 	return r
 }
 
-// trim removes from the log what was folded long enough ago. When the log is
-// more than half full, long enough is what Postgres needs to bring a commit to
-// its disk.
+func (ix *Index) lanes() map[string]*stream.Log {
+	lanes := map[string]*stream.Log{LaneLive: ix.cfg.Log}
+	if ix.cfg.Backfill != nil {
+		lanes[LaneBackfill] = ix.cfg.Backfill
+	}
+	return lanes
+}
+
+// trim removes from each lane what was folded long enough ago. When a lane is more
+// than half full, long enough is what Postgres needs to bring a commit to its disk.
 func (ix *Index) trim(ctx context.Context) {
+	for lane, events := range ix.lanes() {
+		if err := ix.trimLane(ctx, lane, events); err != nil {
+			ix.cfg.Logger.Warn().Err(err).Str("lane", lane).Msg("trim the log")
+		}
+	}
+}
+
+func (ix *Index) trimLane(ctx context.Context, lane string, events *stream.Log) error {
 	keep := ix.cfg.KeepFolded
-	state, err := ix.cfg.Log.State(ctx)
+	state, err := events.State(ctx)
 	if err != nil {
-		ix.cfg.Logger.Warn().Err(err).Msg("trim the log")
-		return
+		return err
 	}
 	if state.MaxBytes > 0 && state.Bytes > uint64(state.MaxBytes)/2 {
 		keep = min(keep, walFlush)
@@ -246,19 +301,17 @@ func (ix *Index) trim(ctx context.Context) {
 	// has crashed since still knows; and while it does not answer, nothing goes.
 	positions, err := queries.New().Positions(ctx, ix.cfg.Pool)
 	if err != nil {
-		ix.cfg.Logger.Warn().Err(err).Msg("trim the log")
-		return
+		return err
 	}
-	folded := map[int]uint64{}
+	folded := map[place]uint64{}
 	for _, p := range positions {
-		folded[int(p.Partition)] = uint64(p.Seq)
+		folded[place{p.Lane, int(p.Partition)}] = uint64(p.Seq)
 	}
-	for partition, seq := range ix.trimmable(time.Now().Add(-keep)) {
-		seq = min(seq, folded[partition])
-		if err := ix.cfg.Log.Trim(ctx, partition, seq); err != nil {
-			ix.cfg.Logger.Warn().Err(err).Int("partition", partition).Msg("trim the log")
-		}
+	var faults []error
+	for partition, seq := range ix.trimmable(lane, time.Now().Add(-keep)) {
+		faults = append(faults, events.Trim(ctx, partition, min(seq, folded[place{lane, partition}])))
 	}
+	return errors.Join(faults...)
 }
 
 // walFlush is when a commit is on disk for certain, although the fold does not
@@ -266,11 +319,14 @@ func (ix *Index) trim(ctx context.Context) {
 // wal_writer_delay, 600 ms by default.
 const walFlush = 10 * time.Second
 
-func (ix *Index) trimmable(before time.Time) map[int]uint64 {
+func (ix *Index) trimmable(lane string, before time.Time) map[int]uint64 {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	out := map[int]uint64{}
-	for p, prog := range ix.partition {
+	for at, prog := range ix.places {
+		if at.lane != lane {
+			continue
+		}
 		upTo := prog.trimmed
 		for len(prog.history) > 0 && prog.history[0].at.Before(before) {
 			upTo = prog.history[0].seq
@@ -282,34 +338,34 @@ func (ix *Index) trimmable(before time.Time) map[int]uint64 {
 			upTo = prog.seq
 		}
 		if upTo != prog.trimmed {
-			prog.trimmed, out[p] = upTo, upTo
+			prog.trimmed, out[at.partition] = upTo, upTo
 		}
 	}
 	return out
 }
 
-func (ix *Index) at(partition int) *progress {
-	if ix.partition[partition] == nil {
-		ix.partition[partition] = &progress{}
+func (ix *Index) progress(at place) *progress {
+	if ix.places[at] == nil {
+		ix.places[at] = &progress{}
 	}
-	return ix.partition[partition]
+	return ix.places[at]
 }
 
 // moved notes that a partition stands at seq.
-func (ix *Index) moved(partition int, seq uint64) {
+func (ix *Index) moved(at place, seq uint64) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	p := ix.at(partition)
+	p := ix.progress(at)
 	p.seq, p.movedAt = seq, time.Now()
 	close(ix.change)
 	ix.change = make(chan struct{})
 }
 
-func (ix *Index) folded(partition int, b batch, done Folded, took time.Duration) {
-	ix.moved(partition, b.last)
+func (ix *Index) folded(at place, b batch, done Folded, took time.Duration) {
+	ix.moved(at, b.last)
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	p := ix.at(partition)
+	p := ix.progress(at)
 	p.eventAt = b.lastAt
 	// A mark a second is enough to trim by.
 	now := time.Now()
@@ -323,17 +379,18 @@ func (ix *Index) folded(partition int, b batch, done Folded, took time.Duration)
 func (ix *Index) dropped(partition int) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	delete(ix.partition, partition)
+	delete(ix.places, place{LaneLive, partition})
+	delete(ix.places, place{LaneBackfill, partition})
 }
 
-// Wait returns when the tables hold all up to the given position of each
-// partition (see [stream.Positions]). The partitions must be this process's.
-func (ix *Index) Wait(ctx context.Context, positions stream.Positions) error {
+// Wait returns when the tables hold all of a lane up to the given position of
+// each partition (see [stream.Positions]). The partitions must be this process's.
+func (ix *Index) Wait(ctx context.Context, lane string, positions stream.Positions) error {
 	for {
 		ix.mu.Lock()
 		behind, change := false, ix.change
 		for p, seq := range positions {
-			if held := ix.partition[p]; seq > 0 && (held == nil || held.seq < seq) {
+			if held := ix.places[place{lane, p}]; seq > 0 && (held == nil || held.seq < seq) {
 				behind = true
 			}
 		}
@@ -354,20 +411,28 @@ type Status struct {
 	Folded
 	// Busy is the time spent in transactions, over all partitions.
 	Busy time.Duration
-	// Positions are the stream sequence numbers that the partitions of this
-	// process stand at, and EventAt when the log stored those messages.
-	Positions map[int]uint64
-	EventAt   map[int]time.Time
+	// Lanes are where the partitions of this process stand.
+	Lanes map[string]map[int]Position
+}
+
+// Position is where a partition stands.
+type Position struct {
+	// Seq is the last folded message's sequence number in the log, and EventAt when
+	// the log stored it; zero until this process has folded one.
+	Seq     uint64
+	EventAt time.Time
 }
 
 // Status may be called at any time.
 func (ix *Index) Status() Status {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	s := Status{Folded: ix.total, Busy: ix.busy, Positions: map[int]uint64{}, EventAt: map[int]time.Time{}}
-	for p, prog := range ix.partition {
-		s.Positions[p] = prog.seq
-		s.EventAt[p] = prog.eventAt
+	s := Status{Folded: ix.total, Busy: ix.busy, Lanes: map[string]map[int]Position{}}
+	for at, prog := range ix.places {
+		if s.Lanes[at.lane] == nil {
+			s.Lanes[at.lane] = map[int]Position{}
+		}
+		s.Lanes[at.lane][at.partition] = Position{prog.seq, prog.eventAt}
 	}
 	return s
 }

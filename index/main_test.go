@@ -139,7 +139,7 @@ func (w *world) settle() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.ix.Wait(ctx, positions); err != nil {
+	if err := w.ix.Wait(ctx, index.LaneLive, positions); err != nil {
 		w.t.Fatal(err)
 	}
 }

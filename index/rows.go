@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/atview/atview/schema"
 )
 
@@ -23,7 +25,7 @@ func upsertArgs(c *schema.Collection, keys []key, changes []change, hidden func(
 			cids[i] = &ch.cid
 		}
 		revs[i], records[i] = string(ch.rev), string(ch.row.Record)
-		indexedAt[i], sortAt[i] = ch.at, sortTime(ch)
+		indexedAt[i], sortAt[i] = ch.at, sortTime(k.rkey, ch)
 		flagged[i], hiddens[i] = len(ch.row.Flags) > 0, hidden(k.did)
 	}
 	args := []any{rkeys, dids, cids, revs, indexedAt, sortAt, flagged, hiddens, records}
@@ -34,13 +36,25 @@ func upsertArgs(c *schema.Collection, keys []key, changes []change, hidden func(
 }
 
 // sortTime is the earlier of what the record claims and when it was seen: a
-// record dated in the future does not stay on top of every list.
-func sortTime(ch *change) time.Time {
-	if claimed := ch.row.SortAt; !claimed.IsZero() && claimed.Before(ch.at) {
+// record dated in the future does not stay on top of every list. A record that
+// claims nothing is dated by its key if that is a TID: what is read with a whole
+// repository was all seen at one time.
+func sortTime(rkey string, ch *change) time.Time {
+	claimed := ch.row.SortAt
+	if claimed.IsZero() {
+		if tid, err := syntax.ParseTID(rkey); err == nil && !tid.Time().Before(networkBegan) {
+			claimed = tid.Time()
+		}
+	}
+	if !claimed.IsZero() && claimed.Before(ch.at) {
 		return claimed
 	}
 	return ch.at
 }
+
+// networkBegan is before the first repository; a TID of an earlier time is a name
+// that looks like one.
+var networkBegan = time.Date(2022, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func columnArray(sql string, column int, changes []change) any {
 	switch sql {

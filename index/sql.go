@@ -13,10 +13,12 @@ import (
 
 // tableSQL is the statements of one collection.
 type tableSQL struct {
-	existing string   // $1 rkeys, $2 dids → i, rev, hidden, flagged, link columns
+	existing string   // $1 rkeys, $2 dids → i, rev, cid, hidden, flagged, link columns
 	upsert   string   // arrays in the order of upsertColumns
 	force    string   // the same, for rows of the stored rev
 	remove   string   // $1 rkeys, $2 dids
+	touch    string   // $1 rkeys, $2 dids, $3 revs
+	older    string   // $1 dids, $2 revs → rkey, did
 	hide     string   // $1 dids, $2 hidden
 	visible  string   // $1 did, $2 rev → rkey, rev
 	purge    string   // $1 did, $2 rev → rkey, rev
@@ -32,6 +34,10 @@ func newTableSQL(c *schema.Collection) tableSQL {
 		force:    upsertSQL(c, "<="),
 		remove: fmt.Sprintf("delete from %s t using (select unnest($1::text[]) as rkey, unnest($2::text[]) as did) k"+
 			" where (t.rkey, t.did) = (k.rkey, k.did)", table),
+		touch: fmt.Sprintf("update %s t set rev = k.rev from (select unnest($1::text[]) as rkey, unnest($2::text[]) as did, unnest($3::text[]) as rev) k"+
+			" where (t.rkey, t.did) = (k.rkey, k.did)", table),
+		older: fmt.Sprintf("select t.rkey, t.did from %s t join (select unnest($1::text[]) as did, unnest($2::text[]) as rev) k"+
+			" on t.did = k.did and t.rev < k.rev", table),
 		hide:    fmt.Sprintf("update %s set hidden = $2 where did = any($1::text[]) and hidden <> $2", table),
 		visible: fmt.Sprintf("select rkey, rev from %s where did = $1 and rev <= $2 and not hidden", table),
 		purge:   fmt.Sprintf("delete from %s where did = $1 and rev <= $2 returning rkey, rev", table),
@@ -49,7 +55,7 @@ func newTableSQL(c *schema.Collection) tableSQL {
 
 func existingSQL(c *schema.Collection) string {
 	var b strings.Builder
-	b.WriteString("select k.i::bigint, t.rev, t.hidden, t.flagged")
+	b.WriteString("select k.i::bigint, t.rev, coalesce(t.cid, ''), t.hidden, t.flagged")
 	for _, l := range c.Links {
 		b.WriteString(", t." + schema.Quote(l.Column.Name))
 	}

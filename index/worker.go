@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,15 +16,16 @@ import (
 	"github.com/atview/atview/queries"
 )
 
-// worker folds one partition: it reads, folds a batch in a transaction, and
-// reads on. It is the only writer of its partition's repositories.
+// worker folds one partition of a lane: it reads, folds a batch in a transaction,
+// and reads on. The workers of a partition's lanes take turns; together they are
+// the only writers of its repositories.
 type worker struct {
-	ix        *Index
-	partition int
-	log       zerolog.Logger
+	ix     *Index
+	at     place
+	events *stream.Log
+	turn   chan struct{} // a token for the partition
+	log    zerolog.Logger
 }
-
-const lane = "live"
 
 // run folds until ctx ends. Whatever fails is tried again from the position that
 // Postgres has, which is also where a crash of Postgres goes back to.
@@ -50,14 +52,14 @@ func (w *worker) session(ctx context.Context) (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	w.ix.moved(w.partition, was)
-	reader, err := w.ix.cfg.Log.Read(ctx, w.partition, was)
+	w.ix.moved(w.at, was)
+	reader, err := w.events.Read(ctx, w.at.partition, was)
 	if err != nil {
 		return false, fmt.Errorf("read the log: %w", err)
 	}
 	defer reader.Close()
 	for {
-		messages, err := reader.Next(ctx, w.ix.cfg.BatchSize, w.ix.cfg.Linger)
+		messages, err := reader.Next(ctx, w.batchSize(), w.ix.cfg.Linger)
 		if errors.Is(err, stream.ErrRewound) {
 			return progress, errors.Join(err, w.rewind(ctx, was))
 		}
@@ -76,10 +78,10 @@ func (w *worker) session(ctx context.Context) (progress bool, err error) {
 // it still has is folded again, which changes nothing that is right.
 func (w *worker) position(ctx context.Context) (uint64, error) {
 	q := queries.New()
-	if err := q.StartPosition(ctx, w.ix.cfg.Pool, queries.StartPositionParams{Lane: lane, Partition: int32(w.partition)}); err != nil {
+	if err := q.StartPosition(ctx, w.ix.cfg.Pool, queries.StartPositionParams{Lane: w.at.lane, Partition: int32(w.at.partition)}); err != nil {
 		return 0, fmt.Errorf("start position: %w", err)
 	}
-	p, err := q.Position(ctx, w.ix.cfg.Pool, queries.PositionParams{Lane: lane, Partition: int32(w.partition)})
+	p, err := q.Position(ctx, w.ix.cfg.Pool, queries.PositionParams{Lane: w.at.lane, Partition: int32(w.at.partition)})
 	if err != nil {
 		return 0, fmt.Errorf("read position: %w", err)
 	}
@@ -87,7 +89,7 @@ func (w *worker) position(ctx context.Context) (uint64, error) {
 	if seq == 0 {
 		return 0, nil
 	}
-	at, err := w.ix.cfg.Log.At(ctx, seq)
+	at, err := w.events.At(ctx, seq)
 	switch {
 	case errors.Is(err, stream.ErrNotFound):
 	case err != nil:
@@ -101,7 +103,7 @@ func (w *worker) position(ctx context.Context) (uint64, error) {
 func (w *worker) rewind(ctx context.Context, from uint64) error {
 	w.log.Warn().Uint64("position", from).Msg("the log is not the one the position was in; folding all that it holds again")
 	n, err := queries.New().MovePosition(ctx, w.ix.cfg.Pool, queries.MovePositionParams{
-		Lane: lane, Partition: int32(w.partition), Was: int64(from), Seq: 0,
+		Lane: w.at.lane, Partition: int32(w.at.partition), Was: int64(from), Seq: 0,
 	})
 	if err != nil {
 		return fmt.Errorf("rewind position: %w", err)
@@ -146,33 +148,65 @@ func refused(err error) bool {
 }
 
 func (w *worker) commit(ctx context.Context, was uint64, b batch) error {
+	release, err := w.wait(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	// A batch that was begun is finished: at shutdown the transaction is given
 	// time of its own.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.ix.cfg.CommitTimeout)
 	defer cancel()
-	select {
-	case w.ix.write <- struct{}{}:
-		defer func() { <-w.ix.write }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	began := time.Now()
 	var done Folded
-	err := pgx.BeginFunc(ctx, w.ix.cfg.Pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, w.ix.cfg.Pool, func(tx pgx.Tx) error {
 		// Position and rows go back together if Postgres crashes before they reach
 		// its disk, and the log replays: waiting for the disk would buy nothing.
 		if _, err := tx.Exec(ctx, "set local synchronous_commit = off"); err != nil {
 			return err
 		}
 		var err error
-		done, err = w.ix.folder.fold(ctx, tx, w.partition, was, b)
+		done, err = w.ix.folder.fold(ctx, tx, w.at, was, b)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("fold %d events: %w", b.events, err)
 	}
-	w.ix.folded(w.partition, b, done, time.Since(began))
+	w.ix.folded(w.at, b, done, time.Since(began))
 	return nil
+}
+
+// wait returns when the worker may write: it has its partition's turn and is one
+// of the writers. The backfill lane may use all writers but one, so that live
+// events wait for one batch of it at the most.
+func (w *worker) wait(ctx context.Context) (release func(), err error) {
+	tokens := []chan struct{}{w.turn, w.ix.write}
+	if w.at.lane == LaneBackfill {
+		tokens = slices.Insert(tokens, 0, w.ix.bulk)
+	}
+	var held []chan struct{}
+	release = func() {
+		for _, token := range held {
+			<-token
+		}
+	}
+	for _, token := range tokens {
+		select {
+		case token <- struct{}{}:
+			held = append(held, token)
+		case <-ctx.Done():
+			release()
+			return nil, ctx.Err()
+		}
+	}
+	return release, nil
+}
+
+func (w *worker) batchSize() int {
+	if w.at.lane == LaneBackfill {
+		return w.ix.cfg.BackfillBatch
+	}
+	return w.ix.cfg.BatchSize
 }
 
 // backoff grows from 50 ms to 5 s, with jitter so that the workers of many

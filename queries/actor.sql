@@ -1,5 +1,6 @@
 -- name: ActorsByDID :many
-select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of
+select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of,
+       (resolve_at is not null or resolved_at is not null)::boolean as followed
 from atview.actor
 where did = any(@dids::text[]);
 

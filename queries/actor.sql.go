@@ -12,7 +12,8 @@ import (
 )
 
 const actorsByDID = `-- name: ActorsByDID :many
-select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of
+select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of,
+       (resolve_at is not null or resolved_at is not null)::boolean as followed
 from atview.actor
 where did = any($1::text[])
 `
@@ -27,6 +28,7 @@ type ActorsByDIDRow struct {
 	PurgedRev   *string
 	SyncedRev   *string
 	SyncedOf    *string
+	Followed    bool
 }
 
 func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]ActorsByDIDRow, error) {
@@ -48,6 +50,7 @@ func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]Ac
 			&i.PurgedRev,
 			&i.SyncedRev,
 			&i.SyncedOf,
+			&i.Followed,
 		); err != nil {
 			return nil, err
 		}

@@ -24,6 +24,11 @@ delete from atview.tombstone t
 using (select unnest(@dids::text[]) as did, unnest(@revs::text[]) as rev) k
 where t.did = k.did and t.rev <= k.rev;
 
+-- name: DropTombstonesUpTo :exec
+delete from atview.tombstone t
+using (select unnest(@dids::text[]) as did, unnest(@revs::text[]) as rev) k
+where t.did = k.did and t.rev <= k.rev and t.collection = any(@collections::text[]);
+
 -- name: DropFlags :exec
 delete from atview.flag f
 using (select unnest(@collections::text[]) as collection,

@@ -65,6 +65,23 @@ func (q *Queries) DropTombstonesOf(ctx context.Context, db DBTX, arg DropTombsto
 	return err
 }
 
+const dropTombstonesUpTo = `-- name: DropTombstonesUpTo :exec
+delete from atview.tombstone t
+using (select unnest($1::text[]) as did, unnest($2::text[]) as rev) k
+where t.did = k.did and t.rev <= k.rev and t.collection = any($3::text[])
+`
+
+type DropTombstonesUpToParams struct {
+	Dids        []string
+	Revs        []string
+	Collections []string
+}
+
+func (q *Queries) DropTombstonesUpTo(ctx context.Context, db DBTX, arg DropTombstonesUpToParams) error {
+	_, err := db.Exec(ctx, dropTombstonesUpTo, arg.Dids, arg.Revs, arg.Collections)
+	return err
+}
+
 const flagsByReason = `-- name: FlagsByReason :many
 select collection, rkey, did, path, reason
 from atview.flag

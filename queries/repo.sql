@@ -13,7 +13,7 @@ where not (r.state in ('done', 'published') and excluded.wanted_rev <> '' and r.
 -- Asks for repositories that nobody has asked for yet.
 -- name: QueueNewRepos :execrows
 insert into atview.repo (did, why)
-select unnest(@dids::text[]), @why::text
+select unnest(@dids::text[]), unnest(@whys::text[])
 on conflict (did) do nothing;
 
 -- Notes that the tables hold repositories as of a rev.

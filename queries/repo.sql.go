@@ -70,18 +70,18 @@ func (q *Queries) PutCoverage(ctx context.Context, db DBTX, arg PutCoverageParam
 
 const queueNewRepos = `-- name: QueueNewRepos :execrows
 insert into atview.repo (did, why)
-select unnest($1::text[]), $2::text
+select unnest($1::text[]), unnest($2::text[])
 on conflict (did) do nothing
 `
 
 type QueueNewReposParams struct {
 	Dids []string
-	Why  string
+	Whys []string
 }
 
 // Asks for repositories that nobody has asked for yet.
 func (q *Queries) QueueNewRepos(ctx context.Context, db DBTX, arg QueueNewReposParams) (int64, error) {
-	result, err := db.Exec(ctx, queueNewRepos, arg.Dids, arg.Why)
+	result, err := db.Exec(ctx, queueNewRepos, arg.Dids, arg.Whys)
 	if err != nil {
 		return 0, err
 	}

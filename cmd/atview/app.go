@@ -274,7 +274,7 @@ func (a *app) work(ctx context.Context) error {
 				return nil
 			}
 			if a.has(roleIndex) {
-				if err := a.currentIndex().Wait(ctx, a.runner.Positions()); err != nil {
+				if err := a.currentIndex().Wait(ctx, index.LaneLive, a.runner.Positions()); err != nil {
 					return err
 				}
 				a.log.Info().Interface("folded", a.currentIndex().Status().Folded).Msg("everything is committed")

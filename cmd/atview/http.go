@@ -75,14 +75,14 @@ func (a *app) readiness(ctx context.Context) readiness {
 	if ix := a.currentIndex(); ix != nil {
 		status := ix.Status()
 		out.Behind = map[int]uint64{}
-		for p, seq := range status.Positions {
+		for p, at := range status.Lanes[index.LaneLive] {
 			last, err := a.stream.Last(ctx, p)
 			if err != nil {
 				complain("log: %v", err)
 				break
 			}
-			if last > seq && time.Since(status.EventAt[p]) > caughtUp {
-				out.Behind[p] = last - seq
+			if last > at.Seq && time.Since(at.EventAt) > caughtUp {
+				out.Behind[p] = last - at.Seq
 			}
 		}
 		if len(out.Behind) > 0 {

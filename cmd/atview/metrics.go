@@ -24,8 +24,8 @@ var (
 	descFlagged     = prometheus.NewDesc("atview_index_flagged_total", "Records put that break their lexicon.", nil, nil)
 	descDeadLetters = prometheus.NewDesc("atview_index_dead_letters_total", "Events that could not be stored.", nil, nil)
 	descBusy        = prometheus.NewDesc("atview_index_busy_seconds_total", "Time spent in transactions, over all partitions.", nil, nil)
-	descPosition    = prometheus.NewDesc("atview_index_position", "Stream sequence number that a partition is folded up to.", []string{"partition"}, nil)
-	descLag         = prometheus.NewDesc("atview_index_last_event_age_seconds", "How long ago the log stored the last folded event.", []string{"partition"}, nil)
+	descPosition    = prometheus.NewDesc("atview_index_position", "Stream sequence number that a partition is folded up to.", []string{"lane", "partition"}, nil)
+	descLag         = prometheus.NewDesc("atview_index_last_event_age_seconds", "How long ago the log stored the last folded event.", []string{"lane", "partition"}, nil)
 	descSource      = prometheus.NewDesc("atview_source_events_total", "Events read from a source, by kind.", []string{"source", "kind"}, nil)
 	descSourceLag   = prometheus.NewDesc("atview_source_lag_seconds", "Age of the newest event when it was read.", []string{"source"}, nil)
 	descRejects     = prometheus.NewDesc("atview_source_rejects_total", "What a source sent that is no event, by reason.", []string{"source", "reason"}, nil)
@@ -49,13 +49,17 @@ func (c appCollector) Collect(out chan<- prometheus.Metric) {
 		counter(descRecords, float64(s.Put), "put")
 		counter(descRecords, float64(s.Deleted), "deleted")
 		counter(descRecords, float64(s.Ignored), "ignored")
+		counter(descRecords, float64(s.Kept), "kept")
+		counter(descRecords, float64(s.Swept), "swept")
 		counter(descFlagged, float64(s.Flagged))
 		counter(descDeadLetters, float64(s.DeadLetters))
 		counter(descBusy, s.Busy.Seconds())
-		for p, seq := range s.Positions {
-			gauge(descPosition, float64(seq), strconv.Itoa(p))
-			if at := s.EventAt[p]; !at.IsZero() {
-				gauge(descLag, time.Since(at).Seconds(), strconv.Itoa(p))
+		for lane, positions := range s.Lanes {
+			for p, at := range positions {
+				gauge(descPosition, float64(at.Seq), lane, strconv.Itoa(p))
+				if !at.EventAt.IsZero() {
+					gauge(descLag, time.Since(at.EventAt).Seconds(), lane, strconv.Itoa(p))
+				}
 			}
 		}
 	}

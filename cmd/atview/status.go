@@ -90,13 +90,13 @@ func printStatus(ctx context.Context, out io.Writer, pool *pgxpool.Pool) error {
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\n", c.Nsid, records, hidden, flagged, seen)
 	}
-	fmt.Fprintln(w, "\nPARTITION\tPOSITION\tMOVED")
+	fmt.Fprintln(w, "\nLANE\tPARTITION\tPOSITION\tMOVED")
 	positions, err := q.Positions(ctx, pool)
 	if err != nil {
 		return err
 	}
 	for _, p := range positions {
-		fmt.Fprintf(w, "%d\t%d\t%s\n", p.Partition, p.Seq, p.UpdatedAt.Time.UTC().Format(time.DateTime))
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", p.Lane, p.Partition, p.Seq, p.UpdatedAt.Time.UTC().Format(time.DateTime))
 	}
 	var actors, inactive, letters int64
 	err = pool.QueryRow(ctx, `select (select count(*) from atview.actor), (select count(*) from atview.actor where status <> 'active'),
