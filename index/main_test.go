@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/atview/atview/index"
@@ -53,7 +54,9 @@ type world struct {
 	cat  *schema.Catalog
 	pool *pgxpool.Pool
 	log  *stream.Log
+	lane *stream.Log // of snapshots
 	pub  *stream.Publisher
+	bulk *stream.Publisher // to lane
 	ix   *index.Index
 	stop func()
 }
@@ -66,17 +69,25 @@ func newWorld(t testing.TB, cat *schema.Catalog) *world {
 		t.Fatal(err)
 	}
 	w.migrate(cat)
-	log, err := stream.Open(ctx, localnats.StartTest(t), stream.Config{Partitions: 4})
+	nc := localnats.StartTest(t)
+	w.log, w.pub = openLane(t, nc, "atview")
+	w.lane, w.bulk = openLane(t, nc, "atview_backfill")
+	w.start()
+	return w
+}
+
+func openLane(t testing.TB, nc *nats.Conn, name string) (*stream.Log, *stream.Publisher) {
+	t.Helper()
+	log, err := stream.Open(t.Context(), nc, stream.Config{Name: name, Partitions: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.log = log
-	if w.pub, err = log.NewPublisher(stream.PublisherConfig{}); err != nil {
+	pub, err := log.NewPublisher(stream.PublisherConfig{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.pub.Close)
-	w.start()
-	return w
+	t.Cleanup(pub.Close)
+	return log, pub
 }
 
 func (w *world) migrate(cat *schema.Catalog) (applied, left []index.Change) {
@@ -92,7 +103,7 @@ func (w *world) migrate(cat *schema.Catalog) (applied, left []index.Change) {
 // start runs an index until the test ends or stop is called.
 func (w *world) start() {
 	w.t.Helper()
-	ix, err := index.New(index.Config{Pool: w.pool, Log: w.log, Catalog: w.cat, Logger: zerolog.New(zerolog.NewTestWriter(w.t)).Level(zerolog.WarnLevel)})
+	ix, err := index.New(index.Config{Pool: w.pool, Log: w.log, Backfill: w.lane, Catalog: w.cat, Logger: zerolog.New(zerolog.NewTestWriter(w.t)).Level(zerolog.WarnLevel)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -135,12 +146,14 @@ func (w *world) settle() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
-	positions, err := w.pub.Flush(ctx)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := w.ix.Wait(ctx, index.LaneLive, positions); err != nil {
-		w.t.Fatal(err)
+	for lane, pub := range map[string]*stream.Publisher{index.LaneLive: w.pub, index.LaneBackfill: w.bulk} {
+		positions, err := pub.Flush(ctx)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if err := w.ix.Wait(ctx, lane, positions); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 }
 
