@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,10 @@ type Config struct {
 	// Sources are run side by side, each with a publisher and a cursor of its own.
 	// Their names must differ.
 	Sources []source.Source
+	// Backfill is the backfill lane, and Archives are sources of history that are
+	// published there. They end before the others, or not at all.
+	Backfill *stream.Log
+	Archives []source.Source
 	// Collections are those whose commits are published; the zero value publishes
 	// all. Identity, account and sync events always are.
 	Collections source.Collections
@@ -48,8 +53,11 @@ func (c *Config) validate() error {
 	if len(c.Sources) == 0 {
 		faults = append(faults, errors.New("no sources"))
 	}
+	if len(c.Archives) > 0 && c.Backfill == nil {
+		faults = append(faults, errors.New("no backfill lane for archives"))
+	}
 	names := make(map[string]bool)
-	for _, s := range c.Sources {
+	for _, s := range slices.Concat(c.Sources, c.Archives) {
 		if names[s.Name()] {
 			faults = append(faults, fmt.Errorf("source %s is given twice", s.Name()))
 		}
@@ -77,13 +85,21 @@ func New(cfg Config) (*Runner, error) {
 		return nil, fmt.Errorf("ingest configuration: %w", err)
 	}
 	r := &Runner{cfg: cfg}
-	for _, s := range cfg.Sources {
+	add := func(s source.Source, to *stream.Log) {
 		r.lanes = append(r.lanes, &lane{
-			runner: r,
-			src:    s,
-			log:    cfg.Log.With().Str("source", s.Name()).Logger(),
-			counts: newCounts(),
+			runner:  r,
+			src:     s,
+			to:      to,
+			log:     cfg.Log.With().Str("source", s.Name()).Logger(),
+			emitted: make(chan struct{}, 1),
+			counts:  newCounts(),
 		})
+	}
+	for _, s := range cfg.Sources {
+		add(s, cfg.Stream)
+	}
+	for _, s := range cfg.Archives {
+		add(s, cfg.Backfill)
 	}
 	r.SetCollections(cfg.Collections)
 	return r, nil
@@ -121,11 +137,14 @@ func (r *Runner) Run(ctx context.Context) error {
 }
 
 // Positions returns, for each partition, the sequence number of the last message
-// that this runner has stored. After Run of sources that end, a worker that has
+// that this runner has stored of its sources, archives aside. After Run of sources that end, a worker that has
 // come to its partition's position has seen everything.
 func (r *Runner) Positions() stream.Positions {
 	all := make(stream.Positions, r.cfg.Stream.Partitions())
 	for _, l := range r.lanes {
+		if l.to != r.cfg.Stream {
+			continue
+		}
 		l.mu.Lock()
 		for i, seq := range l.positions {
 			all[i] = max(all[i], seq)
@@ -139,7 +158,11 @@ func (r *Runner) Positions() stream.Positions {
 type lane struct {
 	runner *Runner
 	src    source.Source
+	to     *stream.Log
 	log    zerolog.Logger
+	// emitted says, for a source that wants to know what is stored, that there is
+	// more to be stored.
+	emitted chan struct{}
 
 	mu        sync.Mutex
 	pub       *stream.Publisher // nil before run
@@ -163,7 +186,7 @@ func (l *lane) run(ctx context.Context) error {
 }
 
 func (l *lane) session(ctx context.Context) error {
-	pub, err := l.runner.cfg.Stream.NewPublisher(stream.PublisherConfig{
+	pub, err := l.to.NewPublisher(stream.PublisherConfig{
 		Source: l.src.Name(),
 		Window: l.runner.cfg.Window,
 		Log:    &l.runner.cfg.Log,
@@ -203,6 +226,9 @@ func (l *lane) session(ctx context.Context) error {
 			}
 		}
 	})
+	if confirmer, ok := l.src.(source.Confirmer); ok {
+		g.Go(func() error { return l.confirm(gctx, confirmer, ended) })
+	}
 	err = g.Wait()
 
 	if errors.Is(err, stream.ErrRewound) {
@@ -224,11 +250,35 @@ func (l *lane) session(ctx context.Context) error {
 	return err
 }
 
+// confirm tells a source what is stored, until the source has ended. While one
+// flush is under way the next gathers, so that confirming costs no throughput.
+func (l *lane) confirm(ctx context.Context, src source.Confirmer, ended <-chan struct{}) error {
+	for {
+		select {
+		case <-l.emitted:
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+		l.mu.Lock()
+		c := l.cursor
+		l.mu.Unlock()
+		if _, err := l.pub.Flush(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // being told to stop is no failure
+			}
+			return err
+		}
+		src.Confirmed(c)
+	}
+}
+
 // begin returns the source's last cursor, the zero one if it has none. It waits
 // for a NATS that does not answer.
 func (l *lane) begin(ctx context.Context) (stream.Cursor, error) {
 	for said := false; ; said = true {
-		c, err := l.runner.cfg.Stream.Cursor(ctx, l.src.Name())
+		c, err := l.to.Cursor(ctx, l.src.Name())
 		switch {
 		case err == nil, errors.Is(err, stream.ErrNotFound):
 			return c, nil
@@ -273,6 +323,10 @@ func (l *lane) emit(ctx context.Context, line source.Line) error {
 		l.cursor = line.Cursor
 	}
 	l.mu.Unlock()
+	select {
+	case l.emitted <- struct{}{}:
+	default:
+	}
 	if verdict != cursorOnly {
 		return nil
 	}

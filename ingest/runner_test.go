@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -592,4 +593,80 @@ func TestRunner(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// acked is a source that ends when all that it has emitted is confirmed.
+type acked struct {
+	lines     [][]byte
+	log       *stream.Log
+	confirmed chan stream.Cursor
+}
+
+func (*acked) Name() string                      { return "acked" }
+func (*acked) SetCollections(source.Collections) {}
+func (*acked) Status() source.Status             { return source.Status{} }
+func (s *acked) Confirmed(c stream.Cursor)       { s.confirmed <- c }
+
+func (s *acked) Run(ctx context.Context, _ stream.Cursor, emit func(source.Line) error) error {
+	for i, data := range s.lines {
+		line := source.Parsed(data)
+		line.Cursor = stream.Cursor{Value: int64(i + 1)}
+		if err := emit(line); err != nil {
+			return err
+		}
+	}
+	for {
+		select {
+		case c := <-s.confirmed:
+			state, err := s.log.State(ctx)
+			if err != nil {
+				return err
+			}
+			if state.Messages < uint64(c.Value) {
+				return fmt.Errorf("%d lines are confirmed, and %d on the log", c.Value, state.Messages)
+			}
+			if int(c.Value) == len(s.lines) {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func TestASourceHearsWhatIsStored(t *testing.T) {
+	t.Parallel()
+	log := openLog(t, natstest.Start(t).Connect(), stream.Config{})
+	src := &acked{log: log, confirmed: make(chan stream.Cursor)}
+	for i := range 1000 {
+		src.lines = append(src.lines, []byte(line(i, 5)))
+	}
+	if err := newRunner(t, ingest.Config{Stream: log, Sources: []source.Source{src}}).Run(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestArchivesGoToTheBackfillLane(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	live, backfill := openLog(t, nc, stream.Config{}), openLog(t, nc, stream.Config{Name: "backfill"})
+	r := newRunner(t, ingest.Config{
+		Stream: live, Sources: []source.Source{fileSource(t, line(1, 5))},
+		Backfill: backfill, Archives: []source.Source{fileSource(t, line(2, 5), line(3, 5), line(4, 5))},
+	})
+	if err := r.Run(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	for log, want := range map[*stream.Log]uint64{live: 1, backfill: 3} {
+		state, err := log.State(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state.Messages != want {
+			t.Errorf("%s holds %d messages, want %d", log.Name(), state.Messages, want)
+		}
+	}
+	if seqs := r.Positions(); len(slices.DeleteFunc(seqs, func(n uint64) bool { return n == 0 })) != 1 {
+		t.Errorf("positions %v: want those of the live lane only", seqs)
+	}
 }

@@ -32,6 +32,17 @@ type Source interface {
 	Status() Status
 }
 
+// Confirmer is a source whose upstream keeps what it has sent until it hears that
+// it is stored.
+type Confirmer interface {
+	Source
+
+	// Confirmed says that all lines up to the one with this cursor are on the log. It
+	// is called during Run, from one goroutine at a time, soon after they are stored,
+	// and must not block for long.
+	Confirmed(stream.Cursor)
+}
+
 // Line is one thing that a source read.
 type Line struct {
 	// Data is what becomes the message's body; it must not be changed after emit.
