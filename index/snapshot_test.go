@@ -15,6 +15,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/atview/atview/index"
 	"github.com/atview/atview/ingest/stream"
 	"github.com/atview/atview/queries"
 	"github.com/atview/atview/schema"
@@ -130,7 +131,9 @@ var (
 func TestSnapshot(t *testing.T) {
 	t.Parallel()
 	cat := load(t, "../lexicons")
-	row := func(rkey string, at int, recipe string) string { return fmt.Sprintf(" %s %s %s\n", rkey, rev(at), recipe) }
+	row := func(rkey string, at int, recipe string) string {
+		return fmt.Sprintf(" %s %s %s\n", rkey, rev(at), recipe)
+	}
 
 	cases := map[string]struct {
 		run   func(w *world)
@@ -443,4 +446,36 @@ func (n *network) lines(t testing.TB, cat *schema.Catalog) string {
 		}
 	}
 	return m.lines()
+}
+
+// TestLiveEventsDoNotWaitForABackfill puts one live event behind a large
+// repository of the same partition.
+func TestLiveEventsDoNotWaitForABackfill(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, load(t, "../lexicons"))
+	var parts []part
+	for i := range 10_000 {
+		parts = append(parts, part{like, fmt.Sprintf("r%d", i), likeOf("soup", i%60)})
+	}
+	w.read(alice, rev(5), onlyLikes, parts...)
+	positions, err := w.bulk.Flush(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put(9, review, "live", reviewOf("soup", 5))
+	live, err := w.pub.Flush(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.ix.Wait(t.Context(), index.LaneLive, live); err != nil {
+		t.Fatal(err)
+	}
+	p := stream.Partition(alice, w.lane.Partitions())
+	if at := w.ix.Status().Lanes[index.LaneBackfill][p].Seq; at >= positions[p] {
+		t.Errorf("the backfill was at its end, %d, before the live event was folded", at)
+	}
+	w.settle()
+	if got := w.one("select count(*)::text from records.com_myrecipes_like"); got != "10000" {
+		t.Errorf("%s likes", got)
+	}
 }

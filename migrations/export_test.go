@@ -1,0 +1,4 @@
+package migrations
+
+// Provider steps through the migrations one by one, back too.
+var Provider = newProvider
