@@ -1,8 +1,9 @@
 package schema
 
-// FullFlags says whether the row has as many flags as are kept. Which ones then
-// depends on the order of the record's properties, which jsonb does not keep.
-func (row *Row) FullFlags() bool { return len(row.Flags) >= maxFlags }
-
-// FullLinks says the same of links.
-func (row *Row) FullLinks() bool { return len(row.Links) >= maxLinks }
+// MaxFlags and MaxLinks are how many flags and links are kept of a record. Of one
+// that has more, which are kept depends on the order of its properties, and jsonb
+// does not keep that.
+const (
+	MaxFlags = maxFlags
+	MaxLinks = maxLinks
+)

@@ -1,0 +1,25 @@
+-- How many links and flags there are of each collection.
+-- name: CountLinks :many
+select collection, count(*)::bigint as rows from atview.link group by collection;
+
+-- name: CountFlags :many
+select collection, count(*)::bigint as rows from atview.flag group by collection;
+
+-- name: CountLinkCounts :many
+select collection, count(*)::bigint as rows from atview.link_count group by collection;
+
+-- What stands about records of a collection that has no table.
+-- name: DropLinksOfCollection :execrows
+delete from atview.link where collection = @collection;
+
+-- name: DropFlagsOfCollection :execrows
+delete from atview.flag where collection = @collection;
+
+-- name: DropLinkCountsOfCollection :execrows
+delete from atview.link_count where collection = @collection;
+
+-- name: ActorState :one
+select status, purged_rev from atview.actor where did = @did;
+
+-- name: TombstonesOf :many
+select collection, rkey, rev from atview.tombstone where did = @did;
