@@ -18,8 +18,8 @@ delete from atview.flag where collection = @collection;
 -- name: DropLinkCountsOfCollection :execrows
 delete from atview.link_count where collection = @collection;
 
--- name: ActorState :one
-select status, purged_rev from atview.actor where did = @did;
+-- name: PurgedRev :one
+select coalesce(purged_rev, '')::text as rev from atview.actor where did = @did;
 
 -- name: TombstonesOf :many
 select collection, rkey, rev from atview.tombstone where did = @did;

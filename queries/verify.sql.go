@@ -9,22 +9,6 @@ import (
 	"context"
 )
 
-const actorState = `-- name: ActorState :one
-select status, purged_rev from atview.actor where did = $1
-`
-
-type ActorStateRow struct {
-	Status    string
-	PurgedRev *string
-}
-
-func (q *Queries) ActorState(ctx context.Context, db DBTX, did string) (ActorStateRow, error) {
-	row := db.QueryRow(ctx, actorState, did)
-	var i ActorStateRow
-	err := row.Scan(&i.Status, &i.PurgedRev)
-	return i, err
-}
-
 const countFlags = `-- name: CountFlags :many
 select collection, count(*)::bigint as rows from atview.flag group by collection
 `
@@ -148,6 +132,17 @@ func (q *Queries) DropLinksOfCollection(ctx context.Context, db DBTX, collection
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const purgedRev = `-- name: PurgedRev :one
+select coalesce(purged_rev, '')::text as rev from atview.actor where did = $1
+`
+
+func (q *Queries) PurgedRev(ctx context.Context, db DBTX, did string) (string, error) {
+	row := db.QueryRow(ctx, purgedRev, did)
+	var rev string
+	err := row.Scan(&rev)
+	return rev, err
 }
 
 const tombstonesOf = `-- name: TombstonesOf :many
