@@ -1,0 +1,361 @@
+package firehose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/rs/zerolog"
+
+	"github.com/atview/atview/ingest/identity"
+	"github.com/atview/atview/ingest/source"
+	"github.com/atview/atview/ingest/stream"
+)
+
+// method is the path of the stream on every host.
+const method = "/xrpc/com.atproto.sync.subscribeRepos"
+
+// Config says which hosts are read, and how.
+type Config struct {
+	// URLs of hosts that stand in for one another (wss://HOST, or with the method's
+	// path). The first is read until it fails, then the next.
+	URLs []string
+	// Name of the source. Default "firehose".
+	Name string
+	// FromStart begins with the oldest that a host still has, if there is no cursor
+	// for it: days of the whole network at a relay, what has happened lately at a PDS.
+	// Default: with what happens now.
+	FromStart bool
+	// Directory has the accounts' keys. It is needed, unless Trust is set.
+	Directory identity.Directory
+	// Trust takes the host's word for signatures and proofs. Records are held against
+	// their CIDs all the same. For a relay of one's own, which has checked them.
+	Trust bool
+	// DialContext makes the connections; nil is net.Dialer's.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Workers is how many frames are checked at a time. Default 64: most wait for an
+	// identity, the processors limit the others.
+	Workers int
+	// LookupTimeout bounds how long one frame waits for an identity, and so holds up
+	// those behind it. Default 10 s.
+	LookupTimeout time.Duration
+	// Heads is of how many repositories the newest commit is remembered. Default
+	// 200,000, some 50 MB; of one that is forgotten, a gap is not noticed.
+	Heads int
+	// MaxFrame is the longest frame in bytes. Default 16 MiB; hosts should not send
+	// more than 5 MB (https://atproto.com/specs/sync#firehose).
+	MaxFrame int
+	// IdleTimeout is how long a connection may bring nothing. Default 5 min: one PDS
+	// may well be silent, and whether it lives is for pings to find out.
+	IdleTimeout time.Duration
+	// PingEvery is how often the host has to answer. Default 20 s.
+	PingEvery time.Duration
+	// ConnectTimeout bounds the making of a connection. Default 20 s.
+	ConnectTimeout time.Duration
+	// MinBackoff and MaxBackoff bound the waits between attempts, which double
+	// while all hosts fail. Default 1 s and 60 s.
+	MinBackoff, MaxBackoff time.Duration
+	// BufferFrames and BufferBytes bound what is read and not yet taken by the log.
+	// Default 16,384 frames and 64 MiB: half a minute of the whole network.
+	BufferFrames int
+	BufferBytes  int64
+	// CursorEvery is how often the cursor is told while nothing is wanted. Default
+	// 5 s: each time waits for the log's disk, and after a crash so much is read again.
+	CursorEvery time.Duration
+	// UserAgent is what the hosts' operators see. Default "atview".
+	UserAgent string
+	Log       zerolog.Logger
+}
+
+func (c *Config) validate() (hosts []*url.URL, err error) {
+	var faults []error
+	if len(c.URLs) == 0 {
+		faults = append(faults, errors.New("no URL"))
+	}
+	for _, s := range c.URLs {
+		u, err := url.Parse(s)
+		switch {
+		case err != nil:
+			faults = append(faults, err)
+			continue
+		case u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
+			faults = append(faults, fmt.Errorf("URL %q: want wss://HOST%s", s, method))
+		case strings.Trim(u.Path, "/") == "":
+			u.Path = method
+		}
+		hosts = append(hosts, u)
+	}
+	if c.Directory == nil && !c.Trust {
+		faults = append(faults, errors.New("no directory of identities to check signatures with"))
+	}
+	for name, n := range map[string]int64{
+		"Workers": int64(c.Workers), "LookupTimeout": int64(c.LookupTimeout), "Heads": int64(c.Heads),
+		"MaxFrame": int64(c.MaxFrame), "BufferFrames": int64(c.BufferFrames), "BufferBytes": c.BufferBytes,
+		"IdleTimeout": int64(c.IdleTimeout), "PingEvery": int64(c.PingEvery), "ConnectTimeout": int64(c.ConnectTimeout),
+		"MinBackoff": int64(c.MinBackoff), "MaxBackoff": int64(c.MaxBackoff), "CursorEvery": int64(c.CursorEvery),
+	} {
+		if n < 0 {
+			faults = append(faults, fmt.Errorf("%s must not be negative", name))
+		}
+	}
+	c.Name = or(c.Name, "firehose")
+	c.Workers = or(c.Workers, 64)
+	c.LookupTimeout = or(c.LookupTimeout, 10*time.Second)
+	c.Heads = or(c.Heads, 200_000)
+	c.MaxFrame = or(c.MaxFrame, 16<<20)
+	c.IdleTimeout = or(c.IdleTimeout, 5*time.Minute)
+	c.PingEvery = or(c.PingEvery, 20*time.Second)
+	c.ConnectTimeout = or(c.ConnectTimeout, 20*time.Second)
+	c.MinBackoff = or(c.MinBackoff, time.Second)
+	c.MaxBackoff = or(c.MaxBackoff, 60*time.Second)
+	c.BufferFrames = or(c.BufferFrames, 16384)
+	c.BufferBytes = or(c.BufferBytes, 64<<20)
+	c.CursorEvery = or(c.CursorEvery, 5*time.Second)
+	c.UserAgent = or(c.UserAgent, "atview")
+	return hosts, errors.Join(faults...)
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// staleIdentities bounds how many accounts are remembered that said to have a new
+// identity. Of those that are forgotten, an old key counts until it does not fit.
+const staleIdentities = 50_000
+
+// Source reads one host at a time. See the package's documentation.
+type Source struct {
+	cfg         Config
+	hosts       []*url.URL
+	client      *http.Client
+	collections atomic.Pointer[source.Collections]
+	// stale has the accounts whose identity changed since it was asked for.
+	stale *lru.Cache[syntax.DID, struct{}]
+
+	mu     sync.Mutex
+	status source.Status
+	stats  Stats
+	queue  chan *job // of the session; nil between two
+
+	received atomic.Int64 // bytes
+	oddities zerolog.Logger
+}
+
+var _ source.Source = (*Source)(nil)
+
+// New makes a source. Nothing is connected yet.
+func New(cfg Config) (*Source, error) {
+	hosts, err := cfg.validate()
+	if err != nil {
+		return nil, fmt.Errorf("firehose configuration: %w", err)
+	}
+	stale, err := lru.New[syntax.DID, struct{}](staleIdentities)
+	if err != nil {
+		return nil, fmt.Errorf("firehose configuration: %w", err)
+	}
+	transport := &http.Transport{DialContext: cfg.DialContext, DisableKeepAlives: true, TLSHandshakeTimeout: cfg.ConnectTimeout}
+	if cfg.DialContext == nil {
+		transport.Proxy = http.ProxyFromEnvironment
+	}
+	s := &Source{
+		cfg:    cfg,
+		hosts:  hosts,
+		client: &http.Client{Transport: transport},
+		stale:  stale,
+		// What a host does wrong it may do a thousand times a second.
+		oddities: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Minute}),
+	}
+	s.collections.Store(&source.Collections{})
+	return s, nil
+}
+
+// Name is [Config.Name]: the same whichever host is read.
+func (s *Source) Name() string { return s.cfg.Name }
+
+// SetCollections says whose commits are to be checked and emitted. A firehose is not
+// filtered by its host.
+func (s *Source) SetCollections(c source.Collections) { s.collections.Store(&c) }
+
+// Status returns how the connection is.
+func (s *Source) Status() source.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	st.Bytes = s.received.Load()
+	st.Buffered = len(s.queue)
+	return st
+}
+
+// Stats counts frames since the source was made.
+type Stats struct {
+	// Frames is all of them, Commits those that are a #commit.
+	Frames, Commits int64
+	// Checked counts commits whose signature and proof hold; the others have nothing
+	// that is wanted, or are rejects.
+	Checked int64
+	// Seen counts commits that had been there before.
+	Seen int64
+	// Rejected counts lines that are no events.
+	Rejected int64
+	// Resyncs counts repositories to be read anew; Broken is those of them whose
+	// commit does not follow the one before.
+	Resyncs, Broken int64
+	// Gaps counts jumps in the host's numbers, and Missing the numbers left out. A PDS
+	// leaves some out as it likes.
+	Gaps, Missing int64
+	// Backwards counts frames numbered at or below one before.
+	Backwards int64
+	// Unknown counts frames of types that this version does not know.
+	Unknown int64
+	// Lost counts the times that a host did not have what follows the cursor: it was
+	// too old, or the host had never heard of it.
+	Lost int64
+}
+
+// Stats returns a snapshot; it may be called at any time, from any goroutine.
+func (s *Source) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+// Run reads until ctx is done, or until every host has refused the request as
+// wrong. See [source.Source].
+func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.Line) error) error {
+	chain, err := newChain(s.cfg.Heads)
+	if err != nil {
+		return err
+	}
+	pos := newPosition(from)
+	refused := make([]error, len(s.hosts)) // why a host will never take us
+	served := make([]bool, len(s.hosts))   // it did once
+	host, failures := 0, 0
+	if i := slices.IndexFunc(s.hosts, func(u *url.URL) bool { return u.Host == from.Host }); i >= 0 {
+		host = i // which understands the cursor
+	} else if from.Value > 0 {
+		s.cfg.Log.Warn().Str("host", from.Host).Int64("cursor", from.Value).Msg("cursor is of a host that is not read any more: what it had since then is found out repository by repository")
+	}
+	for {
+		ses := &session{src: s, url: s.hosts[host], pos: pos, chain: chain, emit: emit}
+		err := ses.run(ctx)
+		s.ended(err)
+		served[host] = served[host] || ses.connected
+		var status *statusError
+		var said *hostError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case ses.emitErr != nil:
+			return ses.emitErr
+		case errors.As(err, &said) && said.Name == futureCursor && ses.asked:
+			s.count(func(st *Stats) { st.Lost++ })
+			s.cfg.Log.Error().Str("host", ses.url.Host).Int64("cursor", pos.at().Value).Msg("host has never been at our cursor; going on without one")
+			pos.forget()
+			continue
+		case errors.As(err, &status) && status.permanent(served[host]):
+			refused[host] = err
+			if !slices.Contains(refused, nil) {
+				return errors.Join(refused...)
+			}
+			s.cfg.Log.Error().Err(err).Str("host", ses.url.Host).Msg("host refuses the request for good; leaving it out")
+		}
+		s.cfg.Log.Warn().Err(err).Str("host", ses.url.Host).Int64("cursor", pos.at().Value).Msg("firehose connection ended")
+
+		if ses.frames > 0 {
+			failures = 0 // it works, in principle: the same host again
+		} else {
+			failures++
+			host = next(host, refused)
+		}
+		// No wait between the hosts of one round.
+		left := 0
+		for _, r := range refused {
+			if r == nil {
+				left++
+			}
+		}
+		if failures%left == 0 {
+			d := min(s.cfg.MinBackoff<<min(max(failures/left-1, 0), 20), s.cfg.MaxBackoff)
+			if !sleep(ctx, d/2+rand.N(d/2+1)) {
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+func (s *Source) ended(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = nil
+	s.status.Connected = false
+	s.status.LastError = err
+	s.status.LastErrorTime = time.Now()
+}
+
+func (s *Source) count(add func(*Stats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	add(&s.stats)
+}
+
+// next returns the next host that has not refused for good.
+func next(host int, refused []error) int {
+	for range refused {
+		host = (host + 1) % len(refused)
+		if refused[host] == nil {
+			break
+		}
+	}
+	return host
+}
+
+// statusError is an HTTP answer in place of a websocket.
+type statusError struct {
+	code int
+	host string
+	body string
+}
+
+func (e *statusError) Error() string {
+	msg := fmt.Sprintf("%s answers HTTP %d", e.host, e.code)
+	if body := strings.TrimSpace(e.body); body != "" {
+		msg += fmt.Sprintf(": %q", body)
+	}
+	return msg
+}
+
+// permanent reports whether asking again is of no use: a host that has never taken
+// us does not know the method, or does not want us.
+func (e *statusError) permanent(served bool) bool {
+	switch e.code {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return 400 <= e.code && e.code < 500 && !served
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
