@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -154,12 +153,21 @@ type verifier struct {
 	whole  bool  // all collections
 	block  int64 // bytes
 
+	sizes map[string]int64 // of tables, in blocks
+	known map[string]bool  // collections that have a table
+	side  sideRows
+
 	mu       sync.Mutex
 	found    func(Difference)
 	report   VerifyReport
 	progress VerifyProgress
 	links    map[string]int64 // rows of atview.link that have a record, by collection
 	flags    map[string]int64
+}
+
+// sideRows is how many rows of the fixed tables are about each collection.
+type sideRows struct {
+	links, flags, tombstones, counts map[string]int64
 }
 
 // task is a part of the work that one connection does.
@@ -172,12 +180,13 @@ func (v *verifier) run(ctx context.Context, db *pgxpool.Pool) error {
 		return err
 	}
 	defer first.close(ctx)
-	known, err := v.upToDate(ctx, first.tx)
-	if err != nil {
+	if err := v.upToDate(ctx, first.tx); err != nil {
 		return err
 	}
-	sizes, err := v.sizes(ctx, first.tx)
-	if err != nil {
+	if err := v.measure(ctx, first.tx); err != nil {
+		return err
+	}
+	if v.side, err = v.sideRows(ctx, first.tx); err != nil {
 		return err
 	}
 	var snapshot string
@@ -193,15 +202,12 @@ func (v *verifier) run(ctx context.Context, db *pgxpool.Pool) error {
 		defer conn.close(ctx)
 		conns = append(conns, conn)
 	}
-	if err := share(ctx, conns, append(v.countTasks(sizes), v.rowTasks(sizes)...)); err != nil {
+	// The longest first.
+	if err := share(ctx, conns, append(v.countTasks(), v.rowTasks()...)); err != nil {
 		return err
 	}
-	// Which side rows have no record is known once all records have been seen.
-	orphans, err := v.orphanTasks(ctx, first.tx, known)
-	if err != nil {
-		return err
-	}
-	return share(ctx, conns, orphans)
+	// Whether links and flags are left is known once all records have been seen.
+	return share(ctx, conns, v.orphanTasks())
 }
 
 // share runs tasks, each on the next connection that is free.
@@ -260,50 +266,82 @@ func (c *verifyConn) close(ctx context.Context) {
 	_ = c.conn.Close(context.WithoutCancel(ctx))
 }
 
-// upToDate makes sure that the tables are the catalog's, and returns all
-// collections that have a table.
-func (v *verifier) upToDate(ctx context.Context, tx pgx.Tx) (known map[string]bool, err error) {
+// upToDate makes sure that the tables are the catalog's.
+func (v *verifier) upToDate(ctx context.Context, tx pgx.Tx) error {
 	rows, err := v.folder.q.Collections(ctx, tx)
 	if err != nil {
-		return nil, fmt.Errorf("read collections: %w", err)
+		return fmt.Errorf("read collections: %w", err)
 	}
 	applied := map[string]queries.CollectionsRow{}
-	known = map[string]bool{}
+	v.known = map[string]bool{}
 	for _, r := range rows {
 		applied[r.Nsid] = r
-		known[r.Nsid] = true
+		v.known[r.Nsid] = true
 	}
 	for _, tab := range v.tables {
 		if a := applied[string(tab.NSID)]; a.TableName != tab.Table || a.Fingerprint != tab.Fingerprint {
-			return nil, fmt.Errorf("verify %s: %w", tab.NSID, ErrNotMigrated)
+			return fmt.Errorf("verify %s: %w", tab.NSID, ErrNotMigrated)
 		}
 	}
-	return known, nil
+	return nil
 }
 
-// sizes are the lengths of the tables in blocks. It is asked after the snapshot
-// is taken, so what the snapshot shows is within.
-func (v *verifier) sizes(ctx context.Context, tx pgx.Tx) (map[string]int64, error) {
+// measure finds the lengths of the tables. It is asked after the snapshot is
+// taken, so what the snapshot shows is within.
+func (v *verifier) measure(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		select c.relname, current_setting('block_size')::bigint, greatest(pg_relation_size(c.oid),
 			(select max(pg_relation_size(p.relid)) from pg_partition_tree(c.oid) p where p.isleaf))
 		from pg_class c where c.relnamespace = 'records'::regnamespace and c.relkind in ('r', 'p')`)
 	if err != nil {
-		return nil, fmt.Errorf("measure the tables: %w", err)
+		return fmt.Errorf("measure the tables: %w", err)
 	}
-	sizes := map[string]int64{}
+	v.sizes = map[string]int64{}
 	var table string
 	var bytes int64
 	if _, err := pgx.ForEachRow(rows, []any{&table, &v.block, &bytes}, func() error {
-		sizes[table] = bytes / v.block
+		v.sizes[table] = bytes / v.block
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("measure the tables: %w", err)
+		return fmt.Errorf("measure the tables: %w", err)
 	}
 	for _, tab := range v.tables {
-		v.progress.Total += sizes[tab.Table] * v.block
+		v.progress.Total += v.sizes[tab.Table] * v.block
 	}
-	return sizes, nil
+	return nil
+}
+
+func (v *verifier) sideRows(ctx context.Context, tx pgx.Tx) (sideRows, error) {
+	s := sideRows{map[string]int64{}, map[string]int64{}, map[string]int64{}, map[string]int64{}}
+	links, err := v.folder.q.CountLinks(ctx, tx)
+	if err != nil {
+		return s, fmt.Errorf("count links: %w", err)
+	}
+	for _, r := range links {
+		s.links[r.Collection] = r.Rows
+	}
+	flags, err := v.folder.q.CountFlags(ctx, tx)
+	if err != nil {
+		return s, fmt.Errorf("count flags: %w", err)
+	}
+	for _, r := range flags {
+		s.flags[r.Collection] = r.Rows
+	}
+	tombstones, err := v.folder.q.CountTombstones(ctx, tx)
+	if err != nil {
+		return s, fmt.Errorf("count tombstones: %w", err)
+	}
+	for _, r := range tombstones {
+		s.tombstones[r.Collection] = r.Rows
+	}
+	counts, err := v.folder.q.CountLinkCounts(ctx, tx)
+	if err != nil {
+		return s, fmt.Errorf("count link counts: %w", err)
+	}
+	for _, r := range counts {
+		s.counts[r.Collection] = r.Rows
+	}
+	return s, nil
 }
 
 // differ takes note of differences.
@@ -328,17 +366,17 @@ func (v *verifier) differ(found ...Difference) {
 // end at about the same time and progress shows.
 const taskBlocks = 2048
 
-func (v *verifier) rowTasks(sizes map[string]int64) []task {
+func (v *verifier) rowTasks() []task {
 	var out []task
 	for _, tab := range v.tables {
-		sql := verifyRowsSQL(tab.Collection)
-		for from := int64(0); from < sizes[tab.Table]; from += taskBlocks {
-			to := from + taskBlocks
+		sql, blocks := verifyRowsSQL(tab.Collection, v.side), v.sizes[tab.Table]
+		for from := int64(0); from < blocks; from += taskBlocks {
+			to := min(from+taskBlocks, blocks)
 			out = append(out, func(ctx context.Context, tx pgx.Tx) error {
 				if err := v.rows(ctx, tx, tab, sql, from, to); err != nil {
 					return fmt.Errorf("verify %s: %w", tab.NSID, err)
 				}
-				v.advance(0, min(to, sizes[tab.Table])-from)
+				v.advance(0, to-from)
 				return nil
 			})
 		}
@@ -362,11 +400,11 @@ func (v *verifier) advance(rows, blocks int64) {
 // one over all tables of a large catalog would take long to plan.
 const countTables = 64
 
-func (v *verifier) countTasks(sizes map[string]int64) []task {
+func (v *verifier) countTasks() []task {
 	var filled []*table
 	var empty []string
 	for _, tab := range v.tables {
-		if sizes[tab.Table] > 0 {
+		if v.sizes[tab.Table] > 0 {
 			filled = append(filled, tab)
 		} else {
 			empty = append(empty, string(tab.NSID))
@@ -416,62 +454,35 @@ func countText(records, dids pgtype.Int8) string {
 }
 
 // orphanTasks look for links and flags without a record where there are more of
-// them than the records have.
-func (v *verifier) orphanTasks(ctx context.Context, tx pgx.Tx, known map[string]bool) ([]task, error) {
-	links, err := v.folder.q.CountLinks(ctx, tx)
-	if err != nil {
-		return nil, fmt.Errorf("count links: %w", err)
-	}
-	flags, err := v.folder.q.CountFlags(ctx, tx)
-	if err != nil {
-		return nil, fmt.Errorf("count flags: %w", err)
-	}
-	counts, err := v.folder.q.CountLinkCounts(ctx, tx)
-	if err != nil {
-		return nil, fmt.Errorf("count link counts: %w", err)
-	}
-	linked, flagged := map[string]int64{}, map[string]int64{}
-	for _, r := range links {
-		linked[r.Collection] = r.Rows
-	}
-	for _, r := range flags {
-		flagged[r.Collection] = r.Rows
-	}
-	unknown := map[string]bool{}
-	for _, all := range []map[string]int64{linked, flagged} {
-		for nsid := range all {
-			unknown[nsid] = !known[nsid]
-		}
-	}
-	checked := map[string]bool{}
-	for _, tab := range v.tables {
-		checked[string(tab.NSID)] = true
-	}
-	for _, r := range counts {
-		unknown[r.Collection] = !known[r.Collection]
-		if checked[r.Collection] {
-			v.report.Counts += r.Rows
-		}
-	}
+// them than the records have, and for all that is about collections without a
+// table.
+func (v *verifier) orphanTasks() []task {
 	var out []task
 	for _, tab := range v.tables {
 		nsid := string(tab.NSID)
-		if linked[nsid] != v.links[nsid] {
+		v.report.Counts += v.side.counts[nsid]
+		if v.side.links[nsid] != v.links[nsid] {
 			out = append(out, v.orphanTask(nsid, "link", tab))
 		}
-		if flagged[nsid] != v.flags[nsid] {
+		if v.side.flags[nsid] != v.flags[nsid] {
 			out = append(out, v.orphanTask(nsid, "flag", tab))
 		}
 	}
 	if !v.whole {
-		return out, nil
+		return out
 	}
-	for _, nsid := range slices.Sorted(maps.Keys(unknown)) {
-		if unknown[nsid] {
-			out = append(out, v.orphanTask(nsid, "link", nil), v.orphanTask(nsid, "flag", nil), v.countTask(nil, []string{nsid}))
+	unknown := map[string]bool{}
+	for _, side := range []map[string]int64{v.side.links, v.side.flags, v.side.counts} {
+		for nsid := range side {
+			if !v.known[nsid] {
+				unknown[nsid] = true
+			}
 		}
 	}
-	return out, nil
+	for _, nsid := range sortedKeys(unknown) {
+		out = append(out, v.orphanTask(nsid, "link", nil), v.orphanTask(nsid, "flag", nil), v.countTask(nil, []string{nsid}))
+	}
+	return out
 }
 
 // orphanTask looks for side rows of a collection that have no record; all of them

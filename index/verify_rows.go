@@ -18,21 +18,31 @@ import (
 )
 
 // verifyRowsSQL reads a part of a table with what stands about its rows
-// elsewhere. A part is a range of blocks: ranges of the key would come through an
-// index and could be of any length. $1 is the NSID, $2 and $3 the range.
-func verifyRowsSQL(c *schema.Collection) string {
+// elsewhere, if anything does about the collection's: to look for each row costs
+// as much as to read it. A part is a range of blocks: ranges of the key would come
+// through an index and could be of any length. $1 is the NSID, $2 and $3 the range.
+func verifyRowsSQL(c *schema.Collection, side sideRows) string {
+	about := func(rows map[string]int64, sql string) string {
+		if rows[string(c.NSID)] == 0 {
+			return "null"
+		}
+		return "(" + sql + " where (s.rkey, s.did, s.collection) = (t.rkey, t.did, $1))"
+	}
 	var b strings.Builder
 	b.WriteString("select t.rkey, t.did, t.cid, t.rev, t.indexed_at, t.sort_at, t.flagged, t.hidden, t.record::text," +
-		" coalesce(a.status, ''), coalesce(a.purged_rev, '')," +
-		"\n(select json_agg(json_build_array(l.path, l.target, l.sort_at = t.sort_at and l.hidden = t.hidden))::text" +
-		" from atview.link l where (l.rkey, l.did, l.collection) = (t.rkey, t.did, $1))," +
-		"\n(select json_agg(json_build_array(f.path, f.reason) order by f.ordinal)::text" +
-		" from atview.flag f where (f.rkey, f.did, f.collection) = (t.rkey, t.did, $1))," +
-		"\n(select d.rev from atview.tombstone d where (d.rkey, d.did, d.collection) = (t.rkey, t.did, $1))")
+		" coalesce(a.status, ''), coalesce(a.purged_rev, '')")
+	for _, text := range []string{
+		about(side.links, "select json_agg(json_build_array(s.path, s.target, s.sort_at = t.sort_at and s.hidden = t.hidden))::text from atview.link s"),
+		about(side.flags, "select json_agg(json_build_array(s.path, s.reason) order by s.ordinal)::text from atview.flag s"),
+		about(side.tombstones, "select s.rev from atview.tombstone s"),
+	} {
+		b.WriteString(",\n" + text)
+	}
 	for _, col := range c.Columns {
 		b.WriteString(", t." + schema.Quote(col.Name))
 	}
-	fmt.Fprintf(&b, "\nfrom %s t left join atview.actor a on a.did = t.did where t.ctid >= $2 and t.ctid < $3", TableName(c))
+	// The NSID has its type also where it is not asked for.
+	fmt.Fprintf(&b, "\nfrom %s t left join atview.actor a on a.did = t.did where t.ctid >= $2 and t.ctid < $3 and $1::text is not null", TableName(c))
 	return b.String()
 }
 

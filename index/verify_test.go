@@ -14,6 +14,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atview/atview/index"
+	"github.com/atview/atview/ingest/stream"
 	"github.com/atview/atview/schema"
 )
 
@@ -410,5 +411,40 @@ func (w *world) mustExec(t *testing.T, sql string) {
 	t.Helper()
 	if _, err := w.pool.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// BenchmarkVerify verifies rows made of the network's posts, likes, follows and
+// reposts, as it has them: in number and in size.
+func BenchmarkVerify(b *testing.B) {
+	const rows = 100_000
+	w := newWorld(b, load(b, shared(b, "lexicons")))
+	var events []stream.Event
+	for _, line := range readLines(b, shared(b, "records", "jetstream-v1", "bluesky-2026-07-04.jsonl")) {
+		if ev, err := stream.Parse(line); err == nil && ev.Kind == stream.KindCommit && len(ev.Commit.Record) > 0 {
+			events = append(events, ev)
+		}
+	}
+	for i := range rows {
+		ev := events[i%len(events)]
+		c := *ev.Commit
+		c.RKey = syntax.RecordKey(syntax.NewTID(int64(1_700_000_000_000_000+i*1000), 1))
+		ev.Commit, ev.DID = &c, syntax.DID(fmt.Sprintf("did:plc:bench%d", i%5000))
+		if err := w.pub.Publish(b.Context(), &ev, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	w.settle()
+	w.mustBeClean()
+	for _, connections := range []int{1, 2, 3} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+			for b.Loop() {
+				report, err := index.Verify(b.Context(), w.pool, w.cat, index.VerifyConfig{Connections: connections})
+				if err != nil || report.Rows != rows || !report.Clean() {
+					b.Fatalf("%+v %v", report, err)
+				}
+			}
+			b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
 	}
 }

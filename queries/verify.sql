@@ -1,9 +1,12 @@
--- How many links and flags there are of each collection.
+-- How many rows there are of each collection beside its table.
 -- name: CountLinks :many
 select collection, count(*)::bigint as rows from atview.link group by collection;
 
 -- name: CountFlags :many
 select collection, count(*)::bigint as rows from atview.flag group by collection;
+
+-- name: CountTombstones :many
+select collection, count(*)::bigint as rows from atview.tombstone group by collection;
 
 -- name: CountLinkCounts :many
 select collection, count(*)::bigint as rows from atview.link_count group by collection;

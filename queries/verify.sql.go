@@ -76,7 +76,7 @@ type CountLinksRow struct {
 	Rows       int64
 }
 
-// How many links and flags there are of each collection.
+// How many rows there are of each collection beside its table.
 func (q *Queries) CountLinks(ctx context.Context, db DBTX) ([]CountLinksRow, error) {
 	rows, err := db.Query(ctx, countLinks)
 	if err != nil {
@@ -86,6 +86,35 @@ func (q *Queries) CountLinks(ctx context.Context, db DBTX) ([]CountLinksRow, err
 	var items []CountLinksRow
 	for rows.Next() {
 		var i CountLinksRow
+		if err := rows.Scan(&i.Collection, &i.Rows); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const countTombstones = `-- name: CountTombstones :many
+select collection, count(*)::bigint as rows from atview.tombstone group by collection
+`
+
+type CountTombstonesRow struct {
+	Collection string
+	Rows       int64
+}
+
+func (q *Queries) CountTombstones(ctx context.Context, db DBTX) ([]CountTombstonesRow, error) {
+	rows, err := db.Query(ctx, countTombstones)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountTombstonesRow
+	for rows.Next() {
+		var i CountTombstonesRow
 		if err := rows.Scan(&i.Collection, &i.Rows); err != nil {
 			return nil, err
 		}
