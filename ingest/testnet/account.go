@@ -61,6 +61,7 @@ type Account struct {
 	doc        []byte               // DID document
 	oldDoc     []byte               // before its last change
 	tombstoned bool
+	served     []byte // in place of the repository
 }
 
 // NewAccount makes an account with an empty repository. It emits, as the PDS does:
@@ -165,6 +166,13 @@ func (a *Account) CAR() []byte {
 	a.n.mu.RLock()
 	defer a.n.mu.RUnlock()
 	return carOf(a.repo.head.cid, a.repo.parts())
+}
+
+// ServeCAR has the PDS answer getRepo with something else; nil ends that.
+func (a *Account) ServeCAR(car []byte) {
+	a.n.mu.Lock()
+	defer a.n.mu.Unlock()
+	a.served = car
 }
 
 // Commit writes operations, all in one commit, and returns its revision. No

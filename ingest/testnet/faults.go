@@ -28,7 +28,8 @@ const (
 	RelayDuplicate Fault = "relay repeats a frame"
 	// RelayReorder sends two neighbours of different repositories the wrong way round.
 	RelayReorder Fault = "relay swaps two frames"
-	// RelayReplay goes back [Config.ReplayFrames] and sends them again.
+	// RelayReplay goes back [Config.ReplayFrames] and sends them again. At a rate of
+	// more than one in as many frames the stream gets nowhere.
 	RelayReplay Fault = "relay goes back"
 	// RelayRegress sends a frame with a sequence number that is far too low.
 	RelayRegress Fault = "relay sends a low seq"
@@ -75,6 +76,8 @@ const (
 	RepoEndless Fault = "repository without end"
 	// RepoHuge says that a TiB will follow.
 	RepoHuge Fault = "repository with huge Content-Length"
+	// RepoTrickle sends a byte each [Config.Slow].
+	RepoTrickle Fault = "repository trickles"
 	// RepoTruncated ends in the middle of a block, and the answer is well-formed.
 	RepoTruncated Fault = "repository ends early"
 	// RepoNoNode leaves out a node of the tree, RepoNoRecord a record's block.
@@ -113,7 +116,7 @@ const (
 	JetstreamDrop Fault = "Jetstream drops an event"
 	// JetstreamCut ends the connection without a goodbye.
 	JetstreamCut Fault = "Jetstream cuts the connection"
-	// JetstreamReplay goes back [Config.ReplayFrames] and sends them again.
+	// JetstreamReplay is as RelayReplay.
 	JetstreamReplay Fault = "Jetstream goes back"
 	// JetstreamRefuse answers 503 in place of a websocket.
 	JetstreamRefuse Fault = "Jetstream refuses a connection"

@@ -268,8 +268,8 @@ func (n *Network) stream(w http.ResponseWriter, r *http.Request, f *firehose, wi
 	if err != nil {
 		return
 	}
-	defer conn.CloseNow() //nolint:errcheck // it is over anyway
-	ctx := conn.CloseRead(n.over)
+	ctx, end := n.mute(conn)
+	defer end()
 	s := &subscriber{n: n, conn: conn, withHandle: withHandle, faulty: faulty}
 	switch {
 	case asked == "":
@@ -288,6 +288,25 @@ func (n *Network) stream(w http.ResponseWriter, r *http.Request, f *firehose, wi
 		cursor = max(cursor, f.oldest())
 	}
 	_ = s.run(ctx, f, cursor) // that the client has left, or is to leave
+}
+
+// mute notices when the client leaves, and closes if it says anything. End ends the
+// connection. (The library's own CloseRead waits for itself for 15 s after data.)
+func (n *Network) mute(conn *websocket.Conn) (ctx context.Context, end func()) {
+	ctx, cancel := context.WithCancel(n.over)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer cancel()
+		if _, _, err := conn.Read(ctx); err == nil {
+			_ = conn.Close(websocket.StatusPolicyViolation, "unexpected data message")
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		_ = conn.CloseNow() // it is over anyway
+		<-done
+	}
 }
 
 func (s *subscriber) write(ctx context.Context, data []byte) error {
@@ -327,8 +346,12 @@ func (s *subscriber) run(ctx context.Context, f *firehose, after int64) error {
 }
 
 func (s *subscriber) send(ctx context.Context, e *entry, seq int64) error {
+	return s.write(ctx, s.frame(e, seq))
+}
+
+func (s *subscriber) frame(e *entry, seq int64) []byte {
 	if e.raw != nil {
-		return s.write(ctx, e.raw(seq))
+		return e.raw(seq)
 	}
-	return s.write(ctx, e.ev.frame(seq, s.withHandle))
+	return e.ev.frame(seq, s.withHandle)
 }

@@ -294,10 +294,8 @@ func (j *jet) subscribeV1(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.CloseNow() //nolint:errcheck // it is over anyway
 	conn.SetReadLimit(10_000_000)
 	ctx, cancel := context.WithCancel(j.n.over)
-	defer cancel()
 	hello := make(chan struct{}) // closed by the first options_update
 	reader := make(chan struct{})
 	go func() {
@@ -305,7 +303,11 @@ func (j *jet) subscribeV1(w http.ResponseWriter, r *http.Request) {
 		defer cancel()
 		j.listen(ctx, conn, filter, hello)
 	}()
-	defer func() { conn.CloseNow(); <-reader }() //nolint:errcheck // it is over anyway
+	defer func() {
+		cancel()
+		_ = conn.CloseNow() // it is over anyway
+		<-reader
+	}()
 	if q.Get("requireHello") == "true" {
 		select {
 		case <-hello:
@@ -374,8 +376,8 @@ func (j *jet) subscribeV2(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.CloseNow()           //nolint:errcheck // it is over anyway
-	ctx := conn.CloseRead(j.n.over) // any data from the client closes with 1008
+	ctx, end := j.n.mute(conn)
+	defer end()
 	s := &jetSubscriber{jet: j, conn: conn, filter: filter, v2: true, packed: q.Get("zstdDictionary") != ""}
 	if old {
 		info := v2Message(map[string]any{

@@ -195,7 +195,7 @@ func (n *Network) Close() {
 	}
 	n.requests.Wait() // also websockets, of which an HTTP server does not know
 	n.transport.CloseIdleConnections()
-	n.packer.Close() //nolint:errcheck // it writes nowhere
+	n.packer.Close()
 }
 
 // PLC is the base URL of the directory: GET /{did}.
@@ -275,8 +275,24 @@ func (n *Network) RestartRelay() {
 	n.relay.stream.restart()
 }
 
+// Inject has the relay emit a frame that no PDS emitted. The frame is made for each
+// subscriber from the sequence number that it gets.
+func (n *Network) Inject(frame func(seq int64) []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.relay.stream.append(&event{}, frame)
+}
+
 // RelaySeq is the sequence number of the relay's newest frame; 0 before the first.
 func (n *Network) RelaySeq() int64 { return n.relay.stream.tip() }
+
+// JetstreamSeq is the sequence number of the Jetstream's newest event, the `seq` and
+// `cursor` of its wires; 0 before the first.
+func (n *Network) JetstreamSeq() int64 {
+	n.jet.mu.Lock()
+	defer n.jet.mu.Unlock()
+	return n.jet.last
+}
 
 // Now is the network's time: that of the last action, unless Config.Clock is set.
 func (n *Network) Now() time.Time {
@@ -365,7 +381,7 @@ func (n *Network) enter() bool {
 func (s *server) url() string { return "http://" + s.listener.Addr().String() }
 
 func (s *server) stop() {
-	s.http.Close() //nolint:errcheck // all connections end, one way or another
+	s.http.Close()
 	<-s.done
 }
 

@@ -1,13 +1,13 @@
 package testnet
 
 import (
+	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-
-	"encoding/json"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
@@ -54,7 +54,7 @@ func (p *pds) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	switch method {
 	case "com.atproto.sync.getRepo":
-		p.getRepo(w, q)
+		p.getRepo(r.Context(), w, q)
 	case "com.atproto.sync.getRecord":
 		p.getRecordProof(w, q)
 	case "com.atproto.sync.getRepoStatus":
@@ -154,9 +154,10 @@ type export struct {
 	half     bool // the connection ends in the middle
 	length   int64
 	unending bool
+	trickle  bool
 }
 
-func (p *pds) getRepo(w http.ResponseWriter, q url.Values) {
+func (p *pds) getRepo(ctx context.Context, w http.ResponseWriter, q url.Values) {
 	p.n.mu.RLock()
 	a := p.served(w, q.Get("did"))
 	var e export
@@ -178,6 +179,16 @@ func (p *pds) getRepo(w http.ResponseWriter, q url.Values) {
 				return
 			}
 		}
+	case e.trickle:
+		w.Header().Set("Content-Length", strconv.Itoa(len(e.car)))
+		flush := http.NewResponseController(w).Flush
+		for i := range e.car {
+			w.Write(e.car[i : i+1])
+			if flush() != nil || !p.n.wait(ctx, p.n.cfg.Slow) {
+				return
+			}
+		}
+		return
 	case e.half || e.length > int64(len(e.car)):
 		w.Header().Set("Content-Length", strconv.FormatInt(e.length, 10))
 		if e.half {
@@ -193,6 +204,9 @@ func (p *pds) getRepo(w http.ResponseWriter, q url.Values) {
 
 // export makes the answer to getRepo; under the network's lock.
 func (p *pds) export(a *Account) export {
+	if a.served != nil {
+		return export{car: a.served}
+	}
 	faults, r := p.n.Faults, a.repo
 	if old := r.older(); old != nil && faults.hit(RepoStale, a.did) {
 		r = old
@@ -243,6 +257,8 @@ func (p *pds) export(a *Account) export {
 		e.half = true
 	case faults.hit(RepoHuge, a.did):
 		e.length = forever
+	case faults.hit(RepoTrickle, a.did):
+		e.trickle = true
 	case faults.hit(RepoEndless, a.did):
 		e.unending = true
 	}

@@ -160,6 +160,7 @@ type part struct {
 // the tree depth first, with records where their keys stand.
 func (r *repository) parts() []part {
 	out := []part{{block: r.head}}
+	seen := map[cid.Cid]bool{} // records of the same content are one block
 	var walk func(n *mst.Node)
 	walk = func(n *mst.Node) {
 		out = append(out, part{block: nodeBlock(n), node: true})
@@ -167,7 +168,10 @@ func (r *repository) parts() []part {
 			if e.Child != nil {
 				walk(e.Child)
 			} else if e.IsValue() {
-				out = append(out, part{block: r.records[string(e.Key)].block, record: true})
+				if rec := r.records[string(e.Key)]; !seen[rec.block.cid] {
+					seen[rec.block.cid] = true
+					out = append(out, part{block: rec.block, record: true})
+				}
 			}
 		}
 	}

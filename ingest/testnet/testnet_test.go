@@ -138,7 +138,7 @@ func dial(t testing.TB, url string) *reader {
 		t.Fatal(err)
 	}
 	conn.SetReadLimit(32 << 20)
-	t.Cleanup(func() { conn.CloseNow() })
+	t.Cleanup(func() { _ = conn.CloseNow() })
 	return &reader{t, conn}
 }
 
