@@ -248,7 +248,7 @@ func TestHonest(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			n := start(t, Config{Seed: seed, PDSes: 2})
-			drive(n, seed, 12, 600)
+			drive(n, seed, 12, 400)
 			ms := dial(t, n.Firehose()+"?cursor=0").until(n.RelaySeq())
 			if len(ms) != int(n.RelaySeq()) {
 				t.Fatalf("%d frames of %d", len(ms), n.RelaySeq())
