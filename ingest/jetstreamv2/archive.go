@@ -124,7 +124,7 @@ func (a *Archive) Run(ctx context.Context, from stream.Cursor, emit func(source.
 	case <-a.refilter: // the present collections are those we read
 	default:
 	}
-	r := &archiveRun{Archive: a, emit: emit, zstd: dec, span: restore(from), given: make(map[unit]error), refused: make([]error, len(a.hosts))}
+	r := &archiveRun{Archive: a, emit: emit, zstd: dec, span: restore(from), given: make(map[unit]*loss), refused: make([]error, len(a.hosts))}
 	if r.span.next != 0 && r.server() == nil {
 		a.cfg.Log.Warn().Str("host", r.span.host).Msg("Jetstream whose archive was read is given no more; reading another one's from its beginning")
 		r.span = span{}
@@ -151,7 +151,7 @@ type archiveRun struct {
 	// those that are given up.
 	stuck    unit
 	stuckFor int
-	given    map[unit]error
+	given    map[unit]*loss
 }
 
 // server returns the one that the span is of; nil if there is none.
@@ -172,12 +172,11 @@ var (
 func (r *archiveRun) loop(ctx context.Context) error {
 	for {
 		err := r.step(ctx)
-		var refusal *statusError
-		var emitted *emitError
+		emitted, ended := errors.AsType[*emitError](err)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &emitted):
+		case ended:
 			return emitted.err
 		case errors.Is(err, errEnd):
 			return nil
@@ -187,7 +186,7 @@ func (r *archiveRun) loop(ctx context.Context) error {
 		}
 		r.failed(err)
 		wait := time.Duration(0)
-		if errors.As(err, &refusal) {
+		if refusal, ok := errors.AsType[*statusError](err); ok {
 			wait = refusal.retryAfter
 			if refusal.permanent(r.span.next > 0) && (refusal.method == "planSnapshot" || refusal.code == http.StatusUnauthorized || refusal.code == http.StatusForbidden) {
 				r.refused[r.host] = err
@@ -327,6 +326,7 @@ func (r *archiveRun) pin(ctx context.Context, s span) error {
 		return &emitError{err}
 	}
 	r.span, r.have = s, &wants
+	clear(r.given)
 	r.moved(0)
 	r.cfg.Log.Info().Str("host", s.host).Int64("from", s.next).Int64("until", s.until).Bool("markers", s.all).Msg("reading Jetstream's archive")
 	return nil

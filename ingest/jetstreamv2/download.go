@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -21,6 +22,12 @@ type unit struct {
 	block   int
 }
 
+// loss is why a unit is given up, and whether that has been told.
+type loss struct {
+	err  error
+	told bool
+}
+
 func (u unit) String() string {
 	if u.block < 0 {
 		return "segment " + u.segment
@@ -34,7 +41,7 @@ type job struct {
 	places []place // of a part of a segment; nil for a block of its own
 	etag   string  // the segment's
 	err    error   // known beforehand: nothing is downloaded
-	lost   bool    // err is to become a reject, and reading to go on
+	lost   bool    // err is told as a reject, and reading goes on
 
 	done chan result // capacity 1
 }
@@ -63,27 +70,28 @@ func (r *archiveRun) read(ctx context.Context, srv *server, p *plan, wants sourc
 	// emitted.
 	order := make(chan *job, 2*r.cfg.Downloads)
 	keep := filter{after: r.span.next - 1, until: r.span.until, all: r.span.all, wants: wants}
+	l := lister{archiveRun: r, server: srv, keep: keep, given: maps.Clone(r.given)}
 
 	g.Go(func() error {
 		defer close(order)
 		defer close(work)
-		return r.jobs(gctx, srv, p, func(j *job) error {
+		return l.jobs(gctx, p, func(j *job) error {
 			j.done = make(chan result, 1)
 			select {
 			case order <- j:
 			case <-gctx.Done():
 				return gctx.Err()
 			}
-			if j.err != nil {
-				j.done <- result{err: j.err, unit: j.first}
-				return nil
+			if failed := j.err; failed != nil {
+				j.done <- result{err: failed, unit: j.first}
+			} else {
+				select {
+				case work <- j:
+				case <-gctx.Done():
+					return gctx.Err()
+				}
 			}
-			select {
-			case work <- j:
-				return nil
-			case <-gctx.Done():
-				return gctx.Err()
-			}
+			return nil
 		})
 	})
 	for range r.cfg.Downloads {
@@ -102,14 +110,22 @@ func (r *archiveRun) read(ctx context.Context, srv *server, p *plan, wants sourc
 	return err
 }
 
+// lister hands out a page's downloads, while what they bring is emitted: so it has
+// a copy of what that changes.
+type lister struct {
+	*archiveRun
+	server *server
+	keep   filter
+	given  map[unit]*loss
+}
+
 // jobs hands out the page's downloads in their order.
-func (r *archiveRun) jobs(ctx context.Context, srv *server, p *plan, add func(*job) error) error {
+func (l *lister) jobs(ctx context.Context, p *plan, add func(*job) error) error {
 	for _, seg := range p.Segments {
 		if seg.Mode == "blocks" {
 			for _, b := range seg.Blocks {
 				for i := b.First; i <= b.Last; i++ {
-					u := unit{seg.Name, i}
-					if err := add(&job{first: u, err: r.given[u], lost: r.given[u] != nil}); err != nil {
+					if err := add(l.blockJob(unit{seg.Name, i})); err != nil {
 						return err
 					}
 				}
@@ -117,20 +133,29 @@ func (r *archiveRun) jobs(ctx context.Context, srv *server, p *plan, add func(*j
 			continue
 		}
 		// Any other mode than those that are known is taken as the whole segment.
-		if err := r.segmentJobs(ctx, srv, seg.Name, add); err != nil {
+		if err := l.segmentJobs(ctx, seg.Name, add); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// segmentJobs hands out a segment in parts of whole blocks.
-func (r *archiveRun) segmentJobs(ctx context.Context, srv *server, name string, add func(*job) error) error {
-	whole := unit{name, -1}
-	if err := r.given[whole]; err != nil {
-		return add(&job{first: whole, err: err, lost: true})
+// blockJob is a block's download, or if it is given up, why.
+func (l *lister) blockJob(u unit) *job {
+	j := &job{first: u}
+	if lost := l.given[u]; lost != nil {
+		j.err, j.lost = lost.err, true
 	}
-	places, etag, err := r.index(ctx, srv, name)
+	return j
+}
+
+// segmentJobs hands out a segment in parts of whole blocks.
+func (l *lister) segmentJobs(ctx context.Context, name string, add func(*job) error) error {
+	whole := unit{name, -1}
+	if l.given[whole] != nil {
+		return add(l.blockJob(whole))
+	}
+	places, etag, err := l.index(ctx, l.server, name)
 	if err != nil {
 		return add(&job{first: whole, err: err})
 	}
@@ -138,26 +163,21 @@ func (r *archiveRun) segmentJobs(ctx context.Context, srv *server, name string, 
 		u := unit{name, i}
 		pl := places[i]
 		switch {
-		case pl.maxSeq < uint64(r.span.next) || pl.minSeq > uint64(r.span.until):
-			i++ // nothing of the span
+		case !l.keep.place(pl):
+			i++
 			continue
-		case r.given[u] == nil && pl.size > r.cfg.MaxBlock:
-			err := fmt.Errorf("%s: %d bytes, more than %d: %w", u, pl.size, r.cfg.MaxBlock, errTooLarge)
-			if err := add(&job{first: u, err: err, lost: true}); err != nil {
+		case l.given[u] != nil:
+			if err := add(l.blockJob(u)); err != nil {
 				return err
 			}
 			i++
 			continue
-		case r.given[u] != nil:
-			if err := add(&job{first: u, err: r.given[u], lost: true}); err != nil {
-				return err
-			}
-			i++
-			continue
+		case pl.size > l.cfg.MaxBlock:
+			return add(&job{first: u, err: fmt.Errorf("%s: %d bytes, more than %d: %w", u, pl.size, l.cfg.MaxBlock, errTooLarge)})
 		}
 		end := i + 1
-		for end < len(places) && places[end].offset+places[end].size-pl.offset <= r.cfg.PartSize &&
-			r.given[unit{name, end}] == nil && places[end].maxSeq >= uint64(r.span.next) && places[end].minSeq <= uint64(r.span.until) {
+		for end < len(places) && places[end].offset+places[end].size-pl.offset <= l.cfg.PartSize &&
+			l.given[unit{name, end}] == nil && l.keep.place(places[end]) {
 			end++
 		}
 		if err := add(&job{first: u, places: places[i:end], etag: etag}); err != nil {
@@ -173,7 +193,7 @@ func (r *archiveRun) segmentJobs(ctx context.Context, srv *server, name string, 
 func (r *archiveRun) index(ctx context.Context, srv *server, name string) ([]place, string, error) {
 	var places []place
 	var etag string
-	_, err := r.attempts(ctx, func() error {
+	err := r.attempts(ctx, func() error {
 		var data []byte
 		var err error
 		data, etag, err = srv.getPart(ctx, name, "", 0, headerSize)
@@ -203,27 +223,26 @@ func (r *archiveRun) index(ctx context.Context, srv *server, name string) ([]pla
 	return places, etag, err
 }
 
-// attempts tries a download until it succeeds, [Config.Attempts] times at most, and
-// says with what it ended.
-func (r *archiveRun) attempts(ctx context.Context, try func() error) (tries int, err error) {
-	for tries = 1; ; tries++ {
-		err = try()
+// attempts tries a download until it succeeds, [Config.Attempts] times at most.
+func (r *archiveRun) attempts(ctx context.Context, try func() error) error {
+	for tries := 1; ; tries++ {
+		err := try()
 		var refusal *statusError
 		wait := backoff(r.cfg, tries-1)
 		switch {
 		case err == nil, ctx.Err() != nil, errors.Is(err, errRewritten), errors.Is(err, errTooLarge):
-			return tries, err
+			return err
 		case errors.As(err, &refusal):
 			if refusal.permanent(false) {
-				return tries, err
+				return err
 			}
 			wait = max(wait, refusal.retryAfter)
 		}
 		if tries == r.cfg.Attempts {
-			return tries, err
+			return err
 		}
 		if !sleep(ctx, wait) {
-			return tries, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
@@ -237,7 +256,7 @@ func (e *corruptError) Unwrap() error { return e.err }
 // download brings a job's blocks, and makes lines of them.
 func (r *archiveRun) download(ctx context.Context, srv *server, j *job, keep *filter) result {
 	var res result
-	_, err := r.attempts(ctx, func() error {
+	err := r.attempts(ctx, func() error {
 		res = result{unit: j.first}
 		if j.places == nil {
 			frame, err := srv.getBlock(ctx, j.first.segment, j.first.block)
@@ -303,6 +322,11 @@ type filter struct {
 	after, until int64
 	all          bool
 	wants        source.Collections
+}
+
+// place reports whether a block can have something of the span.
+func (f *filter) place(p place) bool {
+	return p.maxSeq > uint64(f.after) && p.minSeq <= uint64(f.until)
 }
 
 func (f *filter) row(r *row, seq int64) bool {
@@ -391,8 +415,7 @@ const maxStuck = 3
 // judge decides what follows from a download's failure: give the unit up, which
 // the next plan does, or only try again.
 func (r *archiveRun) judge(u unit, err error) error {
-	var refusal *statusError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*statusError](err); ok {
 		if !refusal.permanent(false) || refusal.code == http.StatusUnauthorized || refusal.code == http.StatusForbidden {
 			return err
 		}
@@ -402,11 +425,11 @@ func (r *archiveRun) judge(u unit, err error) error {
 		if r.stuckFor++; r.stuckFor < maxStuck {
 			return err
 		}
-		r.given[u] = err
+		r.given[u] = &loss{err: err}
 		return errAsked
 	}
 	if _, corrupt := errors.AsType[*corruptError](err); corrupt || errors.Is(err, errTooLarge) {
-		r.given[u] = err
+		r.given[u] = &loss{err: err}
 		return errAsked
 	}
 	return err
@@ -415,6 +438,11 @@ func (r *archiveRun) judge(u unit, err error) error {
 // emitLost says that a unit could not be read: a reject, for it is not to be
 // forgotten.
 func (r *archiveRun) emitLost(u unit, why error) error {
+	l := r.given[u]
+	if l.told {
+		return nil // by an earlier plan
+	}
+	l.told = true
 	r.cfg.Log.Error().Err(why).Str("segment", u.segment).Int("block", u.block).Msg("giving up a part of Jetstream's archive; its events are missing")
 	r.mu.Lock()
 	r.progress.Lost++

@@ -39,47 +39,70 @@ type frame struct {
 	name, message string
 }
 
+// wire is a frame as it is sent. Values stay as they are: a record's bytes must not
+// change.
+type wire struct {
+	Type    string          `json:"$type"`
+	Error   json.RawMessage `json:"error"`
+	Message json.RawMessage `json:"message"`
+	Payload *struct {
+		Type       string          `json:"$type"`
+		Seq        json.RawMessage `json:"seq"`
+		DID        json.RawMessage `json:"did"`
+		Time       json.RawMessage `json:"time"`
+		Rev        json.RawMessage `json:"rev"`
+		Operation  json.RawMessage `json:"operation"`
+		Collection json.RawMessage `json:"collection"`
+		RKey       json.RawMessage `json:"rkey"`
+		Record     json.RawMessage `json:"record"`
+		CID        json.RawMessage `json:"cid"`
+		Identity   json.RawMessage `json:"identity"`
+		Account    json.RawMessage `json:"account"`
+		Sync       json.RawMessage `json:"sync"`
+		Name       json.RawMessage `json:"name"`
+		Message    json.RawMessage `json:"message"`
+	} `json:"payload"`
+}
+
 // parseFrame reads a frame. Now stands for the time of an event that has none.
 func parseFrame(data []byte, now time.Time) frame {
-	var outer, payload map[string]json.RawMessage
-	if err := json.Unmarshal(data, &outer); err != nil || outer == nil {
-		return frame{line: reject(data, stream.ReasonFrame, "no JSON object")}
+	var w wire
+	if err := json.Unmarshal(data, &w); err != nil {
+		return frame{line: reject(data, stream.ReasonFrame, err.Error())}
 	}
-	switch typ := text(outer["$type"]); typ {
+	switch w.Type {
 	case "message":
 	case "error":
-		return frame{kind: frameError, name: text(outer["error"]), message: text(outer["message"])}
+		return frame{kind: frameError, name: text(w.Error), message: text(w.Message)}
 	default:
 		return frame{line: source.Line{Data: data, Err: stream.ErrUnknownKind}}
 	}
-	if err := json.Unmarshal(outer["payload"], &payload); err != nil || payload == nil {
+	p := w.Payload
+	if p == nil {
 		return frame{line: reject(data, stream.ReasonFrame, "message without payload")}
 	}
-	_, kind, _ := strings.Cut(text(payload["$type"]), "#")
+	_, kind, _ := strings.Cut(p.Type, "#")
 	if kind == "info" {
-		return frame{kind: frameInfo, name: text(payload["name"]), message: text(payload["message"])}
+		return frame{kind: frameInfo, name: text(p.Name), message: text(p.Message)}
 	}
 
 	f := frame{}
-	f.seq, _ = strconv.ParseInt(string(payload["seq"]), 10, 64)
+	f.seq, _ = strconv.ParseInt(string(p.Seq), 10, 64)
 	f.seq = max(f.seq, 0)
-	f.timeUS = micros(text(payload["time"]))
-	e := envelope{did: payload["did"], timeUS: f.timeUS, kind: stream.Kind(kind)}
+	f.timeUS = micros(text(p.Time))
+	e := envelope{did: p.DID, timeUS: f.timeUS, kind: stream.Kind(kind)}
 	if e.timeUS == 0 {
 		e.timeUS = now.UnixMicro()
 	}
 	switch e.kind {
 	case stream.KindCommit:
-		e.commit = commit{
-			rev:        payload["rev"],
-			operation:  payload["operation"],
-			collection: payload["collection"],
-			rkey:       payload["rkey"],
-			record:     payload["record"],
-			cid:        payload["cid"],
-		}
-	case stream.KindIdentity, stream.KindAccount, stream.KindSync:
-		e.body = payload[kind]
+		e.commit = commit{rev: p.Rev, operation: p.Operation, collection: p.Collection, rkey: p.RKey, record: p.Record, cid: p.CID}
+	case stream.KindIdentity:
+		e.body = p.Identity
+	case stream.KindAccount:
+		e.body = p.Account
+	case stream.KindSync:
+		e.body = p.Sync
 	default:
 		f.line = source.Line{Data: data, Err: stream.ErrUnknownKind}
 		return f

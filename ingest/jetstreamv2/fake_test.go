@@ -69,8 +69,7 @@ func encodeColumns(rows ...row) []byte {
 // encodeSegment is a sealed segment of these frames.
 func encodeSegment(generation uint64, blocks [][]row, frames [][]byte) []byte {
 	le := binary.LittleEndian
-	b := make([]byte, headerSize)
-	copy(b, "jss0")
+	b := append([]byte("jss0"), bytes.Repeat([]byte{0}, headerSize-4)...)
 	le.PutUint64(b[4:], generation)
 	le.PutUint16(b[12:], segmentVersion)
 	le.PutUint32(b[14:], uint32(len(frames)))
@@ -138,9 +137,10 @@ func noteFrame(seq int, tag string) liveEvent {
 			note, did(seq%3), seq, someRev, seq, tag, seq, timeText(seq)))}
 }
 
-func noteFrames(first, last int) []liveEvent {
+// noteFrames are those from 1 on.
+func noteFrames(last int) []liveEvent {
 	var out []liveEvent
-	for i := first; i <= last; i++ {
+	for i := 1; i <= last; i++ {
 		out = append(out, noteFrame(i, ""))
 	}
 	return out
@@ -659,3 +659,22 @@ func collections(t testing.TB, patterns ...string) source.Collections {
 func asTime(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
 func dictionary() []byte { return legacy.Dictionary() }
+
+func must(t testing.TB, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func newDecoder(t testing.TB) *zstd.Decoder {
+	t.Helper()
+	dec, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dec.Close)
+	return dec
+}

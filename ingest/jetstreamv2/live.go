@@ -139,7 +139,9 @@ func (r *liveRun) begin(ctx context.Context) error {
 func (r *liveRun) moveTo(b begin) error {
 	r.pos.host, r.pos.seq, r.pos.byTime, r.pos.exact = b.host, b.seq, false, true
 	if r.pos.timeUS == 0 {
-		r.pos.timeUS = time.Now().UnixMicro()
+		// When the tip was, nobody said. Another host, asked by time, is asked for too
+		// much rather than for too little.
+		r.pos.timeUS = time.Now().Add(-lookback).UnixMicro()
 	}
 	return r.emit(source.Line{Cursor: r.pos.cursor()})
 }
@@ -274,6 +276,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // timeCursors is where cursors of the wire begin to be microseconds since the
 // Unix epoch; what is less is a sequence number.
 const timeCursors = 1_000_000_000_000_000
+
+// lookback is how long servers replay from: 36 hours, unless configured otherwise.
+const lookback = 36 * time.Hour
 
 // position is how far has been read.
 type position struct {

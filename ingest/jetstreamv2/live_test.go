@@ -127,7 +127,7 @@ func TestLive(t *testing.T) {
 	t.Run("NumbersGivenTwiceAreNewEvents", func(t *testing.T) {
 		t.Parallel()
 		f := startFake(t)
-		f.append(noteFrames(1, 30)...)
+		f.append(noteFrames(30)...)
 		f.cut = func(conn int) int { return map[int]int{0: 30}[conn] }
 		live, _ := newSources(t, Config{URLs: []string{f.url()}})
 		out := newSink()
@@ -154,7 +154,7 @@ func TestLive(t *testing.T) {
 	t.Run("ReconnectGoesBack", func(t *testing.T) {
 		t.Parallel()
 		f := startFake(t)
-		f.append(noteFrames(1, 50)...)
+		f.append(noteFrames(50)...)
 		f.cut = func(conn int) int { return map[int]int{0: 20}[conn] }
 		live, _ := newSources(t, Config{URLs: []string{f.url()}, RewindSeqs: 5})
 		out := newSink()
@@ -168,7 +168,7 @@ func TestLive(t *testing.T) {
 	t.Run("AnotherHostIsAskedByTime", func(t *testing.T) {
 		t.Parallel()
 		a, b := startFake(t), startFake(t)
-		a.append(noteFrames(1, 100)...)
+		a.append(noteFrames(100)...)
 		a.cut = func(conn int) int { return 100 }
 		a.hook = func(method string, n int, w http.ResponseWriter, r *http.Request) bool {
 			if method == "subscribeEvents" && n > 0 {
@@ -201,7 +201,7 @@ func TestLive(t *testing.T) {
 	t.Run("HostThatCountsAnewIsAskedByTime", func(t *testing.T) {
 		t.Parallel()
 		f := startFake(t)
-		f.append(noteFrames(1, 3)...)
+		f.append(noteFrames(3)...)
 		live, _ := newSources(t, Config{URLs: []string{f.url()}, RewindSeqs: 1, RewindOtherHost: time.Second})
 		out := newSink()
 		// As a server that has been set up anew: what we know is far above its count, and
@@ -254,7 +254,7 @@ func TestLive(t *testing.T) {
 		t.Parallel()
 		f := startFake(t)
 		f.dict = dictionary()
-		f.append(noteFrames(1, 5)...)
+		f.append(noteFrames(5)...)
 		live, _ := newSources(t, Config{URLs: []string{f.url()}, MaxFrame: 1 << 20})
 		out := newSink()
 		bomb, err := zstd.NewWriter(nil, zstd.WithEncoderDict(f.dict))
@@ -387,7 +387,7 @@ func TestLive(t *testing.T) {
 	t.Run("EmitsErrorEndsIt", func(t *testing.T) {
 		t.Parallel()
 		f := startFake(t)
-		f.append(noteFrames(1, 10)...)
+		f.append(noteFrames(10)...)
 		live, _ := newSources(t, Config{URLs: []string{f.url()}})
 		out := newSink()
 		out.fail, out.err = 5, errors.New("log is gone")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -126,9 +127,7 @@ func (s *server) get(ctx context.Context, method string, q url.Values, header ht
 	if err != nil {
 		return nil, fmt.Errorf("%s of %s: %w", method, s.host(), err)
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	s.authorize(req)
 	return s.do(ctx, method, req)
 }
