@@ -73,6 +73,9 @@ type VerifyConfig struct {
 	// MaxDifferences is how many differences the report keeps. Defaults to 1000,
 	// more than anybody reads; all are counted.
 	MaxDifferences int
+	// PartBlocks is how many blocks of a table are read by one statement. Defaults to
+	// 2048, which are 16 MB: so the connections end at about the same time.
+	PartBlocks int
 	// SortMemory is what a sort may take of Postgres' memory, in megabytes, before
 	// it goes to disk. Defaults to 64: counting sorts all links, and no more than
 	// one sort a connection runs at a time.
@@ -86,6 +89,7 @@ type VerifyConfig struct {
 func (c *VerifyConfig) defaults() {
 	c.Connections = cmp.Or(c.Connections, runtime.NumCPU()+1)
 	c.MaxDifferences = cmp.Or(c.MaxDifferences, 1000)
+	c.PartBlocks = cmp.Or(c.PartBlocks, 2048)
 	c.SortMemory = cmp.Or(c.SortMemory, 64)
 }
 
@@ -362,16 +366,13 @@ func (v *verifier) differ(found ...Difference) {
 	}
 }
 
-// taskBlocks is how long a part of a table is: 16 MB, so that the connections
-// end at about the same time and progress shows.
-const taskBlocks = 2048
-
 func (v *verifier) rowTasks() []task {
 	var out []task
 	for _, tab := range v.tables {
 		sql, blocks := verifyRowsSQL(tab.Collection, v.side), v.sizes[tab.Table]
-		for from := int64(0); from < blocks; from += taskBlocks {
-			to := min(from+taskBlocks, blocks)
+		part := int64(v.cfg.PartBlocks)
+		for from := int64(0); from < blocks; from += part {
+			to := min(from+part, blocks)
 			out = append(out, func(ctx context.Context, tx pgx.Tx) error {
 				if err := v.rows(ctx, tx, tab, sql, from, to); err != nil {
 					return fmt.Errorf("verify %s: %w", tab.NSID, err)

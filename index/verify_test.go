@@ -2,6 +2,7 @@ package index_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,17 +19,17 @@ import (
 	"github.com/atview/atview/schema"
 )
 
-// verify looks at everything.
+// verify looks at everything, in parts that are as small as can be.
 func (w *world) verify() index.VerifyReport {
 	w.t.Helper()
-	report, err := index.Verify(w.t.Context(), w.pool, w.cat, index.VerifyConfig{Connections: 2})
+	report, err := index.Verify(w.t.Context(), w.pool, w.cat, index.VerifyConfig{Connections: 2, PartBlocks: 1})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return report
 }
 
-func (w *world) mustBeClean() {
+func (w *world) mustBeClean() index.VerifyReport {
 	w.t.Helper()
 	report := w.verify()
 	for i, d := range report.Differences {
@@ -40,6 +41,7 @@ func (w *world) mustBeClean() {
 	if !report.Clean() {
 		w.t.Errorf("found %v", report.Found)
 	}
+	return report
 }
 
 // withCIDs gives the records of made-up events the CIDs that they have.
@@ -64,8 +66,7 @@ func withCIDs(t testing.TB, lines [][]byte) [][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The CID of the commit is written after its record or before it; both are
-		// quoted, and the record's own links are not the commit's.
+		// The commit's own CID is its first property; others are of its links.
 		out[i] = bytes.Replace(line, []byte(`"commit":{"cid":"`+ev.Commit.CID+`"`), []byte(`"commit":{"cid":"`+cid+`"`), 1)
 		if cid != ev.Commit.CID && bytes.Equal(out[i], line) {
 			t.Fatalf("no CID in %s", line)
@@ -80,15 +81,14 @@ func TestVerifyFindsNothing(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, load(t, shared(t, "lexicons")))
 		for _, file := range captures(t) {
-			// These have made-up CIDs.
+			// The golden lines have made-up CIDs; the odd events are below.
 			if strings.Contains(file, "golden") || strings.Contains(file, "edge") {
 				continue
 			}
 			w.feed(readLines(t, file)...)
 		}
 		w.settle()
-		w.mustBeClean()
-		report := w.verify()
+		report := w.mustBeClean()
 		if report.Rows < 3000 || report.CIDs < 3000 || report.Counts < 3000 {
 			t.Errorf("too little was looked at: %+v", report)
 		}
@@ -102,10 +102,8 @@ func TestVerifyFindsNothing(t *testing.T) {
 			}
 		}
 		w.settle()
-		report := w.verify()
-		delete(report.Found, index.DiffCID) // they are made up
-		if !report.Clean() {
-			t.Errorf("%+v", report.Differences)
+		if report := w.mustBeClean(); report.Rows == 0 || report.Repaired == 0 {
+			t.Errorf("too little was looked at: %+v", report)
 		}
 	})
 	for seed := range uint64(3) {
@@ -133,8 +131,7 @@ func TestVerifyBesideTheFold(t *testing.T) {
 	for len(lines) > 0 {
 		w.feed(lines[:600]...)
 		lines = lines[600:]
-		w.mustBeClean()
-		rows += w.verify().Rows
+		rows += w.mustBeClean().Rows
 	}
 	w.settle()
 	w.mustBeClean()
@@ -160,7 +157,7 @@ type script struct {
 	made  map[string]made // by DID and rkey
 }
 
-type made struct{ rev, cid, record string }
+type made struct{ collection, rkey, rev, cid, record string }
 
 func (s *script) event(kind, did string, body map[string]any) {
 	s.t.Helper()
@@ -180,7 +177,7 @@ func (s *script) put(did, collection, rkey, record string) {
 		s.t.Fatal(err)
 	}
 	rev := syntax.NewTIDFromTime(s.now, 0).String()
-	s.made[did+rkey] = made{rev, cid, record}
+	s.made[did+rkey] = made{collection, rkey, rev, cid, record}
 	s.event("commit", did, map[string]any{"rev": rev, "operation": "create", "collection": collection, "rkey": rkey,
 		"cid": cid, "record": json.RawMessage(record)})
 }
@@ -235,6 +232,8 @@ func toldAll(found []index.Difference) []string {
 
 // TestVerifyFindsAndRepairs spoils the tables in one way at a time, has exactly
 // that found, and has it repaired.
+//
+//nolint:tparallel // each part goes on with the tables of the one before
 func TestVerifyFindsAndRepairs(t *testing.T) {
 	t.Parallel()
 	w, s := newSmallWorld(t)
@@ -333,8 +332,7 @@ func TestVerifyFindsAndRepairs(t *testing.T) {
 		if report.Unproven != 1 || !slices.Equal(report.Reconcile, []syntax.DID{emil}) {
 			t.Errorf("%+v", report)
 		}
-		w.mustBeClean()
-		if n := w.verify().NoCID; n != 1 {
+		if n := w.mustBeClean().NoCID; n != 1 {
 			t.Errorf("%d rows have no CID", n)
 		}
 		var why string
@@ -411,6 +409,150 @@ func (w *world) mustExec(t *testing.T, sql string) {
 	t.Helper()
 	if _, err := w.pool.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestVerifyPastTheBounds verifies records with more faults and links than are
+// kept, written in another order than jsonb gives them back.
+func TestVerifyPastTheBounds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, load(t, "../lexicons"))
+	s := &script{t: t, now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), made: map[string]made{}}
+	properties := func(n int, value func(i int) string) string {
+		var out []string
+		for i := n; i > 0; i-- {
+			out = append(out, fmt.Sprintf(`"k%d":%s`, i, value(i)))
+		}
+		return "{" + strings.Join(out, ",") + "}"
+	}
+	fault := func(int) string { return `{"$type":"blob"}` }
+	url := func(i int) string { return fmt.Sprintf(`"https://example.com/%d"`, i) }
+	s.put(dora, "com.myrecipes.collection", "flags", `"name":"a","items":[],"x":`+properties(schema.MaxFlags+4, fault))
+	s.put(dora, "com.myrecipes.collection", "full", `"name":"a","items":[],"x":`+properties(schema.MaxFlags, fault))
+	s.put(dora, "com.myrecipes.collection", "mended", `"name":"a","items":[],"n":"\u0000","x":`+properties(schema.MaxFlags+4, fault))
+	s.put(dora, "com.myrecipes.collection", "links", `"name":"a","items":[],"x":`+properties(schema.MaxLinks+100, url))
+	s.put(dora, "com.myrecipes.like", "column", `"pushesTheSubjectOut":`+properties(schema.MaxLinks+100, url)+`,"subject":`+ref(soup))
+	w.feed(s.lines...)
+	w.settle()
+	w.mustBeClean()
+	w.stop()
+	w.mustExec(t, `update records.com_myrecipes_collection set name = 'b'; update records.com_myrecipes_like set created_at = null`)
+	if report := w.repair(t); report.Rederived != 5 {
+		t.Errorf("%+v", report)
+	}
+	w.mustBeClean()
+}
+
+//nolint:tparallel // the last part spoils what the others look at
+func TestVerifyLooksWhereItIsTold(t *testing.T) {
+	t.Parallel()
+	w, _ := newSmallWorld(t)
+	w.mustExec(t, `update records.com_myrecipes_like set created_at = null; update records.com_myrecipes_review set rating = 0;
+		insert into atview.link_count values ('at://x', 'no.such.thing', 'p', 1, 1)`)
+	t.Run("AtSomeCollections", func(t *testing.T) {
+		found := 0
+		var last index.VerifyProgress
+		report, err := index.Verify(t.Context(), w.pool, w.cat, index.VerifyConfig{
+			Collections: []syntax.NSID{"com.myrecipes.like", "app.bsky.graph.follow"}, MaxDifferences: 2,
+			Found: func(index.Difference) { found++ }, Progress: func(p index.VerifyProgress) { last = p }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.Collections != 2 || report.Rows != 6 || report.Found[index.DiffColumn] != 5 || len(report.Found) != 1 || found != 5 || len(report.Differences) != 2 {
+			t.Errorf("%d found: %+v", found, report)
+		}
+		if last.Rows != 6 || last.Done != last.Total || last.Total == 0 {
+			t.Errorf("ended with %+v", last)
+		}
+	})
+	t.Run("AtCollectionsThatAreThere", func(t *testing.T) {
+		_, err := index.Verify(t.Context(), w.pool, w.cat, index.VerifyConfig{Collections: []syntax.NSID{"no.such.thing"}})
+		if err == nil || !strings.Contains(err.Error(), "no.such.thing") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("UntilItIsStopped", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := index.Verify(ctx, w.pool, w.cat, index.VerifyConfig{Connections: 1, Found: func(index.Difference) { cancel() }})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("NotAtTablesOfOtherLexicons", func(t *testing.T) {
+		w.mustExec(t, "update atview.collection set fingerprint = 'other' where nsid = 'com.myrecipes.like'")
+		if _, err := index.Verify(t.Context(), w.pool, w.cat, index.VerifyConfig{}); !errors.Is(err, index.ErrNotMigrated) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestUnprovenRowsAreReplaced spoils a record, which costs it its CID, and reads
+// the repository whole.
+func TestUnprovenRowsAreReplaced(t *testing.T) {
+	t.Parallel()
+	w, s := newSmallWorld(t)
+	before := w.dump()
+	w.stop()
+	w.mustExec(t, `update records.com_myrecipes_review set record = record || '{"text": "Bad."}' where rkey = 'v1'`)
+	w.repair(t)
+	w.start()
+	const rkey = "v1"
+	v1 := s.made[emil+rkey]
+	nsid := syntax.NSID(v1.collection)
+	ev, err := stream.Parse(commitEvent(emil, syntax.TID(v1.rev), nsid, rkey, json.RawMessage(v1.record), true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev.Commit.CID = v1.cid
+	ev.TimeUS = syntax.TID(v1.rev).Time().Add(time.Second).UnixMicro()
+	if err := w.bulk.Publish(t.Context(), &ev, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.mustExec(t, "delete from atview.repo")
+	sameText(t, "read again", before, w.dump())
+	w.mustBeClean()
+}
+
+// TestVerifyRepositoriesReadWhole verifies what comes of snapshots among live
+// events, and holds each repository against it.
+func TestVerifyRepositoriesReadWhole(t *testing.T) {
+	t.Parallel()
+	cat := load(t, "../lexicons")
+	collections := []syntax.NSID{like, review, "com.myrecipes.collection", "app.bsky.graph.follow"}
+	w := newWorld(t, cat)
+	rng := rand.New(rand.NewPCG(5, 7))
+	n := &network{history: history{rng: rng, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}, repos: map[string]*repo{}, accounts: newModel(cat)}
+	for range 600 {
+		if line, account := n.next(t); account || rng.IntN(6) > 0 {
+			w.feed(line)
+		}
+		if rng.IntN(12) == 0 {
+			n.readSome(w, collections)
+		}
+	}
+	w.settle()
+	for _, did := range n.dids() {
+		w.read(syntax.DID(did), n.repos[did].head, collections, n.repos[did].parts()...)
+	}
+	w.settle()
+	report := w.verify()
+	delete(report.Found, index.DiffCID) // they are not of DAG-CBOR
+	if !report.Clean() || report.Rows == 0 {
+		t.Errorf("%+v", report)
+	}
+	for _, did := range n.dids() {
+		state := index.RepoState{DID: syntax.DID(did), Rev: n.repos[did].head, Records: func(yield func(index.RepoRecord, error) bool) {
+			for _, p := range n.repos[did].parts() {
+				if !yield(index.RepoRecord{Collection: p.collection, RKey: syntax.RecordKey(p.rkey), CID: contentID(p.record), JSON: p.record}, nil) {
+					return
+				}
+			}
+		}}
+		report, err := index.Compare(t.Context(), w.pool, cat, state, index.CompareConfig{})
+		if err != nil || !report.Clean() || report.Newer != 0 || report.Rows != int64(len(n.repos[did].records)) {
+			t.Errorf("%s: %+v %v", did, report, err)
+		}
 	}
 }
 
