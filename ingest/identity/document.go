@@ -97,7 +97,7 @@ func parseDocument(did syntax.DID, b []byte, allowHTTP bool) (Document, error) {
 		break
 	}
 	if err := errors.Join(notes...); err != nil {
-		doc.Note = strings.ReplaceAll(err.Error(), "\n", "; ")
+		doc.Note = reason(err)
 	}
 	return doc, nil
 }
@@ -152,6 +152,10 @@ func asKey[K atcrypto.PublicKey](key K, err error) (atcrypto.PublicKey, error) {
 	return key, nil
 }
 
+func hostRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._:[]", r)
+}
+
 // parsePDS checks that a service endpoint is a host, and nothing else: it comes to
 // stand before paths.
 func parsePDS(endpoint string, allowHTTP bool) (string, error) {
@@ -166,6 +170,9 @@ func parsePDS(endpoint string, allowHTTP bool) (string, error) {
 		return "", fmt.Errorf("%q is not https", endpoint)
 	case u.Hostname() == "", u.User != nil, strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "", u.Opaque != "":
 		return "", fmt.Errorf("%q is more than scheme, host and port", endpoint)
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return !hostRune(r) }):
+		// Such as bytes that are no UTF-8, in percent signs, which Postgres would refuse.
+		return "", fmt.Errorf("%q has a host that is none", endpoint)
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Host), nil
 }

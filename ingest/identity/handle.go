@@ -62,7 +62,7 @@ func (r *Resolver) handleDNS(ctx context.Context, handle syntax.Handle) (syntax.
 // LookupDIDs returns the DIDs that TXT records did=DID of a name have, each once;
 // none and no error if it is certain that there are none.
 func LookupDIDs(ctx context.Context, dns TXT, name string) ([]syntax.DID, error) {
-	records, err := dns.LookupTXT(ctx, name+".")
+	records, err := dns.LookupTXT(ctx, name)
 	if dnsErr, ok := errors.AsType[*net.DNSError](err); ok && dnsErr.IsNotFound {
 		return nil, nil
 	}

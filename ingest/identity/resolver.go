@@ -18,18 +18,33 @@ import (
 	"github.com/atview/atview/ingest/outbound"
 )
 
-// TXT looks up TXT records; [net.Resolver] is one. The name ends with a dot, so
-// that no search domain is appended to it. An error that is a [net.DNSError] with
+// TXT looks up TXT records; see [DNS]. An error that is a [net.DNSError] with
 // IsNotFound says that there are none; every other one that nobody knows.
 type TXT interface {
 	LookupTXT(ctx context.Context, name string) ([]string, error)
+}
+
+// DNS is TXT by a resolver, or by the system's if r is nil.
+func DNS(r *net.Resolver) TXT {
+	if r == nil {
+		r = net.DefaultResolver
+	}
+	return rooted{r}
+}
+
+type rooted struct{ r *net.Resolver }
+
+// LookupTXT ends the name with a dot, so that the system's search domains are not
+// appended to it: what they have under it is not meant for the world.
+func (d rooted) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	return d.r.LookupTXT(ctx, strings.TrimSuffix(name, ".")+".")
 }
 
 // ResolverConfig says whom a [Resolver] asks.
 type ResolverConfig struct {
 	// HTTP is the client for all requests, as package outbound makes it. Required.
 	HTTP *http.Client
-	// DNS answers for handles. Default: the system's resolver.
+	// DNS answers for handles. Default: the system's resolver, [DNS].
 	DNS TXT
 	// PLC is the directory's URL. Default https://plc.directory.
 	PLC string
@@ -65,7 +80,7 @@ func (c *ResolverConfig) validate() error {
 		faults = append(faults, errors.New("limits must not be negative"))
 	}
 	if c.DNS == nil {
-		c.DNS = net.DefaultResolver
+		c.DNS = DNS(nil)
 	}
 	c.Timeout = or(c.Timeout, 10*time.Second)
 	c.MaxDocument = or(c.MaxDocument, 64<<10)

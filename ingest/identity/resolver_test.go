@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -75,6 +76,7 @@ func TestParseDocument(t *testing.T) {
 		"path":             {doc: doc(``, ``, service("#atproto_pds", "https://a.test/x")), note: "PDS"},
 		"user":             {doc: doc(``, ``, service("#atproto_pds", "https://a:b@c.test")), note: "PDS"},
 		"query":            {doc: doc(``, ``, service("#atproto_pds", "https://c.test?x")), note: "PDS"},
+		"no UTF-8":         {doc: doc(``, ``, service("#atproto_pds", "https://%ff.test")), note: "PDS"},
 		"scheme":           {doc: doc(``, ``, service("#atproto_pds", "file:///etc/passwd")), note: "PDS"},
 		"nothing":          {doc: `{"id":"` + did + `"}`},
 	} {
@@ -105,8 +107,16 @@ func FuzzParseDocument(f *testing.F) {
 	f.Add([]byte(`{"id":"` + did + `","verificationMethod":[{"id":"#atproto","type":"Multikey","controller":"` + did + `","publicKeyMultibase":"zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		doc, err := parseDocument(did, b, false)
-		if err == nil && doc.PDS != "" && !strings.HasPrefix(doc.PDS, "https://") {
+		if err != nil {
+			return
+		}
+		if doc.PDS != "" && !strings.HasPrefix(doc.PDS, "https://") {
 			t.Errorf("PDS %q", doc.PDS)
+		}
+		for _, s := range []string{doc.PDS, doc.Note, string(doc.Handle)} {
+			if !utf8.ValidString(s) || strings.Contains(s, "\x00") {
+				t.Errorf("Postgres would refuse %q", s)
+			}
 		}
 	})
 }
@@ -248,7 +258,7 @@ func TestVerifyHandle(t *testing.T) {
 			w := newWorld(t)
 			w.noDNS = c.noDNS
 			if c.dns != nil {
-				w.dns["_atproto.a.test."] = c.dns
+				w.dns["_atproto.a.test"] = c.dns
 			}
 			if c.http != "" {
 				w.docs[wellKnown] = c.http
@@ -271,7 +281,7 @@ func TestVerifyHandle(t *testing.T) {
 	t.Run("reserved", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		w.dns["_atproto.a.local."] = []string{"did=" + did}
+		w.dns["_atproto.a.local"] = []string{"did=" + did}
 		for _, h := range []syntax.Handle{"a.local", syntax.HandleInvalid, "a.internal"} {
 			if got, err := w.resolver(t).VerifyHandle(t.Context(), h, did); got || err != nil {
 				t.Error(h, got, err)

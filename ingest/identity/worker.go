@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -215,7 +216,7 @@ func (w *Worker) resolve(ctx context.Context, row queries.ClaimIdentitiesRow) fu
 		return release
 	case errors.Is(err, ErrNotFound):
 		finish.ResolvedAt = timestamp(w.cfg.Cache.now())
-		finish.Handle, finish.ResolveError = ptr(syntax.HandleInvalid.String()), ptr(reason(err))
+		finish.Handle, finish.ResolveError = new(syntax.HandleInvalid.String()), new(reason(err))
 		if row.ResolveAttempts < int32(w.cfg.NotFoundAttempts) {
 			finish.NextAt = timestamp(w.next(row.ResolveAttempts))
 		}
@@ -233,7 +234,7 @@ func (w *Worker) resolve(ctx context.Context, row queries.ClaimIdentitiesRow) fu
 			case ctx.Err() != nil:
 				return release
 			case err != nil:
-				finish.NextAt, finish.ResolveError = timestamp(w.next(row.ResolveAttempts)), ptr(reason(err))
+				finish.NextAt, finish.ResolveError = timestamp(w.next(row.ResolveAttempts)), new(reason(err))
 				// The one that stands there may still be good; unless the document, which has
 				// been read, claims another.
 				if old := syntax.Handle(deref(row.Handle)); old == e.claimed || old == "" {
@@ -277,7 +278,7 @@ func (w *Worker) postpone(row queries.ClaimIdentitiesRow, next time.Time, cause 
 	w.failed.Add(1)
 	return func(ctx context.Context) error {
 		return w.q.PostponeIdentity(ctx, w.cfg.Pool, queries.PostponeIdentityParams{
-			Did: row.Did, ClaimedUntil: row.ClaimedUntil, NextAt: timestamp(next), ResolveError: ptr(reason(cause)),
+			Did: row.Did, ClaimedUntil: row.ClaimedUntil, NextAt: timestamp(next), ResolveError: new(reason(cause)),
 		})
 	}
 }
@@ -292,9 +293,8 @@ func (w *Worker) next(n int32) time.Time {
 // maxReason bounds what of an error is kept in the table.
 const maxReason = 500
 
+// reason is an error's text as Postgres takes it, whatever the network put into it.
 func reason(err error) string {
-	s := []rune(err.Error())
+	s := []rune(strings.NewReplacer("\n", "; ", "\x00", "\uFFFD").Replace(err.Error()))
 	return string(s[:min(len(s), maxReason)])
 }
-
-func ptr(s string) *string { return &s }

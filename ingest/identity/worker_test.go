@@ -87,7 +87,9 @@ func settled(r row) bool { return r.settled }
 
 // tried is whether an attempt was made that did not settle it; it is past its
 // lease, which is ten minutes.
-func tried(r row) bool { return !r.settled && r.attempts > 0 && r.waiting < 5*time.Minute && r.waiting > 0 }
+func tried(r row) bool {
+	return !r.settled && r.attempts > 0 && r.waiting < 5*time.Minute && r.waiting > 0
+}
 
 func makeDue(t *testing.T, pool *pgxpool.Pool, did syntax.DID, handle string) {
 	t.Helper()
@@ -99,10 +101,10 @@ func TestWorker(t *testing.T) {
 	t.Parallel()
 	setup := func(t *testing.T) (*world, *pgxpool.Pool) {
 		t.Helper()
-		t.Parallel()
 		return newWorld(t), newPool(t)
 	}
 	t.Run("VerifiesHandle", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		did, handle, key := w.account(t, 1)
 		makeDue(t, pool, did, "")
@@ -121,6 +123,7 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("LookupMakesHandleDue", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		did, handle, _ := w.account(t, 1)
 		worker, _ := working(t, w, pool)
@@ -133,9 +136,10 @@ func TestWorker(t *testing.T) {
 		w.expectAsked(t, did, 1) // the document that the lookup read was recent enough
 	})
 	t.Run("HandleThatDoesNotLeadBack", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		did, handle, _ := w.account(t, 1)
-		w.set(func() { w.dns["_atproto."+string(handle)+"."] = []string{"did=did:plc:another"} })
+		w.set(func() { w.dns["_atproto."+string(handle)] = []string{"did=did:plc:another"} })
 		makeDue(t, pool, did, string(handle))
 		working(t, w, pool)
 		if r := until(t, pool, did, settled); r.handle != "handle.invalid" || r.pds == "" {
@@ -143,6 +147,7 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("NetworkDownKeepsHandle", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		did, handle, _ := w.account(t, 1)
 		w.set(func() { w.noDNS = true })
@@ -165,6 +170,7 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("DirectoryDownKeepsAll", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		did, handle, _ := w.account(t, 1)
 		makeDue(t, pool, did, string(handle))
@@ -177,6 +183,7 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("OldHandleThatIsNotClaimedAnyMore", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		did, _, _ := w.account(t, 1)
 		w.set(func() { w.noDNS = true })
@@ -187,6 +194,7 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("NoSuchDID", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		makeDue(t, pool, "did:plc:none", "a.test")
 		exec(t, pool, `update atview.actor set pds = 'https://old.test'`)
@@ -202,6 +210,7 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("UnknownMethod", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		makeDue(t, pool, "did:key:zabc", "")
 		working(t, w, pool)
@@ -210,6 +219,7 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("EventMeanwhile", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		did, _, key := w.account(t, 1)
 		arrived, release := make(chan struct{}), make(chan struct{})
@@ -226,7 +236,7 @@ func TestWorker(t *testing.T) {
 		<-arrived
 		w.set(func() {
 			w.docs[string(did)] = document(did, "new.test", "https://pds.test", key)
-			w.dns["_atproto.new.test."] = []string{"did=" + string(did)}
+			w.dns["_atproto.new.test"] = []string{"did=" + string(did)}
 		})
 		exec(t, pool, `update atview.actor set resolve_at = now() where did = $1`, did) // as the fold does
 		release <- struct{}{}
@@ -237,12 +247,13 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("HandleThatMoved", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		old, handle, _ := w.account(t, 1)
 		did, _, key := w.account(t, 2)
 		w.set(func() {
 			w.docs[string(did)] = document(did, handle, "https://pds.test", key)
-			w.dns["_atproto."+string(handle)+"."] = []string{"did=" + string(did)}
+			w.dns["_atproto."+string(handle)] = []string{"did=" + string(did)}
 		})
 		exec(t, pool, `insert into atview.actor (did, handle) values ($1, $2)`, old, handle)
 		makeDue(t, pool, did, "")
@@ -251,6 +262,7 @@ func TestWorker(t *testing.T) {
 		until(t, pool, old, func(r row) bool { return r.handle == "handle.invalid" })
 	})
 	t.Run("StopGivesBack", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		did, _, _ := w.account(t, 1)
 		arrived, release := make(chan struct{}), make(chan struct{})
@@ -270,6 +282,7 @@ func TestWorker(t *testing.T) {
 		}
 	})
 	t.Run("SeveralShare", func(t *testing.T) {
+		t.Parallel()
 		w, pool := setup(t)
 		const n = 200
 		for i := range n {

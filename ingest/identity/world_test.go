@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -61,8 +62,10 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case !ok:
 		http.Error(rw, `{"message":"DID not registered"}`, http.StatusNotFound)
 	case strings.HasPrefix(doc, "status "):
-		var status int
-		fmt.Sscanf(doc, "status %d", &status)
+		status, err := strconv.Atoi(doc[len("status "):])
+		if err != nil {
+			panic(err)
+		}
 		rw.Header().Set("Retry-After", "1")
 		rw.WriteHeader(status)
 	default:
@@ -122,7 +125,7 @@ func (w *world) account(t *testing.T, n int) (syntax.DID, syntax.Handle, atcrypt
 	key := newKey(t)
 	w.set(func() {
 		w.docs[string(did)] = document(did, handle, "https://pds.test", key)
-		w.dns["_atproto."+string(handle)+"."] = []string{"v=spf1", "did=" + string(did)}
+		w.dns["_atproto."+string(handle)] = []string{"v=spf1", "did=" + string(did)}
 	})
 	return did, handle, key
 }

@@ -159,7 +159,7 @@ func Check(resp *http.Response) error {
 		Message string `json:"message"`
 	}
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if json.Unmarshal(body, &x) == nil && x.Error != "" {
+	if json.Unmarshal(body, &x) == nil && x.Error+x.Message != "" {
 		e.Name, e.Message = cut(x.Error), cut(x.Message)
 	} else if mediaType != "text/html" {
 		e.Message = cut(strings.TrimSpace(string(body)))

@@ -291,6 +291,7 @@ func TestCheck(t *testing.T) {
 		"xrpc":        {status: 400, body: `{"error":"RepoNotFound","message":"Could not find repo"}`, text: `host.test answers HTTP 400 RepoNotFound: "Could not find repo"`, forever: true},
 		"text":        {status: 502, body: "bad gateway\n", text: `host.test answers HTTP 502: "bad gateway"`},
 		"html":        {status: 503, header: map[string]string{"Content-Type": "text/html; charset=utf-8"}, body: "<html>", text: `host.test answers HTTP 503`},
+		"plc":         {status: 404, body: `{"message":"DID not registered"}`, text: `host.test answers HTTP 404: "DID not registered"`, forever: true},
 		"error twice": {status: 400, body: `{"error":{"a":1}}`, text: `host.test answers HTTP 400: "{\"error\":{\"a\":1}}"`, forever: true},
 		"long":        {status: 404, body: strings.Repeat("ä", 5000), text: `host.test answers HTTP 404: "` + strings.Repeat("ä", 150) + `..."`, forever: true},
 		"seconds":     {status: 429, header: map[string]string{"Retry-After": "120"}, retry: in(2 * time.Minute)},
@@ -323,7 +324,7 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	if err := Check(&http.Response{StatusCode: 204}); err != nil {
+	if err := Check(&http.Response{StatusCode: http.StatusNoContent}); err != nil {
 		t.Error(err)
 	}
 }
@@ -358,7 +359,7 @@ func TestWebsocket(t *testing.T) {
 	if _, b, err := conn.Read(ctx); err != nil || string(b) != "hello" {
 		t.Errorf("%q, %v", b, err)
 	}
-	conn.CloseNow()
+	conn.CloseNow() //nolint:errcheck // it is over anyway
 	var blocked *BlockedError
 	if _, _, err := websocket.Dial(ctx, "wss://"+addrOf(s), &websocket.DialOptions{HTTPClient: client}); !errors.As(err, &blocked) {
 		t.Error(err)
