@@ -48,6 +48,7 @@ create table atview.repo (
     requested_at timestamptz not null default now(),
     due_at       timestamptz not null default now(),
     claimed_until timestamptz,
+    claim        bigint not null default 0, -- counts the claims; who has lost one can tell
     attempts     integer not null default 0,
     reason       text, -- of the last failure
     pds          text, -- where it was fetched last

@@ -101,6 +101,7 @@ type AtviewRepo struct {
 	RequestedAt  pgtype.Timestamptz
 	DueAt        pgtype.Timestamptz
 	ClaimedUntil pgtype.Timestamptz
+	Claim        int64
 	Attempts     int32
 	Reason       *string
 	Pds          *string

@@ -1,0 +1,111 @@
+-- Takes repositories that are due, and those whose claim has run out. Of hosts that
+-- are to be left alone none is taken, as far as is known where a repository is.
+-- The claim is numbered, so that who has lost one can change nothing by it.
+-- name: ClaimRepos :many
+with due as (
+    select did from atview.repo
+    where state in ('queued', 'failed', 'fetching') and due_at <= now()
+      and (pds is null or pds <> all(@busy::text[]))
+    order by due_at
+    limit @most
+    for update skip locked
+)
+update atview.repo r
+set state = 'fetching', claim = r.claim + 1, updated_at = now(),
+    claimed_until = now() + make_interval(secs => @lease_seconds), due_at = now() + make_interval(secs => @lease_seconds)
+from due
+where r.did = due.did
+returning r.did, r.claim, r.wanted_rev, r.attempts;
+
+-- Extends claims, and says which are still held. One that the fold has finished
+-- already is.
+-- name: HoldRepos :many
+update atview.repo r
+set claimed_until = now() + make_interval(secs => @lease_seconds), due_at = now() + make_interval(secs => @lease_seconds)
+from (select unnest(@dids::text[]) as did, unnest(@claims::bigint[]) as claim) k
+where r.did = k.did and r.claim = k.claim and r.state in ('fetching', 'done')
+returning r.did;
+
+-- Gives a claim back; the repository is due again after a delay.
+-- name: DeferRepo :exec
+update atview.repo
+set state = 'queued', due_at = now() + make_interval(secs => @delay_seconds), claimed_until = null,
+    pds = coalesce(sqlc.narg('pds'), pds), updated_at = now()
+where did = @did and claim = @claim and state = 'fetching';
+
+-- name: FailRepo :exec
+update atview.repo
+set state = 'failed', due_at = now() + make_interval(secs => @delay_seconds), claimed_until = null,
+    attempts = attempts + 1, reason = @reason::text, pds = coalesce(sqlc.narg('pds'), pds), updated_at = now()
+where did = @did and claim = @claim and state = 'fetching';
+
+-- name: GoneRepo :exec
+update atview.repo
+set state = 'gone', claimed_until = null, reason = @reason::text, pds = coalesce(sqlc.narg('pds'), pds), updated_at = now()
+where did = @did and claim = @claim and state = 'fetching';
+
+-- Notes that a repository is on the log. The fold may have been quicker; but what
+-- it has finished may also have been the snapshot before this one.
+-- name: PublishRepo :exec
+update atview.repo
+set state = case when state = 'done' and rev = @rev::text and coverage = @coverage::text then 'done' else 'published' end,
+    claimed_until = null, attempts = 0, reason = null, pds = @pds::text,
+    rev = @rev::text, coverage = @coverage::text, records = @records::bigint, bytes = @bytes::bigint, updated_at = now()
+where did = @did and claim = @claim and state in ('fetching', 'done');
+
+-- Asks again for repositories that were on a log that has lost its end.
+-- name: QueuePublished :execrows
+update atview.repo
+set state = 'queued', due_at = now(), updated_at = now()
+where state = 'published';
+
+-- Repositories that have been on the log for a while and are not in the tables.
+-- name: PublishedRepos :many
+select did, claim from atview.repo
+where state = 'published' and did > @after and updated_at < now() - make_interval(secs => @older_seconds)
+order by did
+limit @most;
+
+-- Asks again for those of them that the fold must have passed.
+-- name: QueueLostRepos :execrows
+update atview.repo r
+set state = 'queued', due_at = now(), updated_at = now()
+from (select unnest(@dids::text[]) as did, unnest(@claims::bigint[]) as claim) k
+where r.did = k.did and r.claim = k.claim and r.state = 'published';
+
+-- name: CoveringDigests :many
+select digest from atview.coverage where collections @> @collections::text[];
+
+-- Asks again for repositories that were read for other collections than these, or
+-- before the rev that was asked for.
+-- name: QueueUncoveredRepos :execrows
+update atview.repo
+set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
+where state in ('done', 'published') and (coalesce(coverage, '') <> all(@digests::text[]) or coalesce(rev, '') < wanted_rev);
+
+-- Asks again, now, for repositories that could not be read.
+-- name: RetryRepos :execrows
+update atview.repo
+set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
+where state in ('failed', 'gone');
+
+-- name: CountRepos :many
+select state, count(*) as repos, coalesce(sum(records), 0)::bigint as records from atview.repo group by state;
+
+-- name: FailedRepos :many
+select did, state, reason, attempts, due_at, pds, updated_at from atview.repo
+where state in ('failed', 'gone')
+order by updated_at desc, did
+limit @most;
+
+-- name: Discovery :one
+select cursor, repos, done_at, reason from atview.discovery where collection = @collection and host = @host;
+
+-- Notes how far a collection has been listed, unless somebody else has gone on in
+-- the meantime.
+-- name: MoveDiscovery :execrows
+insert into atview.discovery as d (collection, host, cursor, repos, done_at, reason)
+values (@collection, @host, @cursor, @repos, case when @done::boolean then now() end, sqlc.narg('reason'))
+on conflict (collection, host) do update
+set cursor = excluded.cursor, repos = excluded.repos, done_at = excluded.done_at, reason = excluded.reason, updated_at = now()
+where d.cursor = @was;
