@@ -112,6 +112,15 @@ func newKey() atcrypto.PrivateKey {
 	return k
 }
 
+// fuzzKey is the same in all of the fuzzer's processes.
+var fuzzKey = func() atcrypto.PrivateKey {
+	k, err := atcrypto.ParsePrivateBytesK256(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}()
+
 func newAccount(n int) *account {
 	return &account{
 		did:  syntax.DID(fmt.Sprintf("did:plc:%024d", n)),
@@ -276,5 +285,14 @@ func TestAccount(t *testing.T) {
 		if err != nil {
 			t.Fatalf("commit %d: %v", i, err)
 		}
+	}
+}
+
+// waitForever says that it was asked, and has no answer.
+func waitForever(asked chan struct{}) func(context.Context, syntax.DID) error {
+	return func(ctx context.Context, _ syntax.DID) error {
+		close(asked)
+		<-ctx.Done()
+		return ctx.Err()
 	}
 }

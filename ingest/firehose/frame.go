@@ -32,8 +32,12 @@ type hostError struct {
 
 func (e *hostError) Error() string { return fmt.Sprintf("host says %.100q: %.300q", e.Name, e.Message) }
 
-// futureCursor is the error of a host that never had what we say to have read.
-const futureCursor = "FutureCursor"
+const (
+	// futureCursor is the error of a host that never had what we say to have read.
+	futureCursor = "FutureCursor"
+	// outdatedCursor is the #info of a host that does not have any more what follows.
+	outdatedCursor = "OutdatedCursor"
+)
 
 // header is a frame's first object; the body is the second. See
 // https://atproto.com/specs/event-stream#framing.

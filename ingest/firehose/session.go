@@ -294,6 +294,10 @@ func (ses *session) deliver(o *outcome) error {
 		return o.end
 	}
 	ses.frames++
+	if o.info != nil && o.info.Name == outdatedCursor {
+		s.count(func(st *Stats) { st.Lost++ })
+		s.cfg.Log.Error().Str("host", ses.url.Host).Int64("cursor", ses.pos.at().Value).Msg("host does not have all since the cursor any more; repositories that commit again are read anew")
+	}
 	m := ses.number(o.seq)
 	if m.begin > 0 {
 		// From here on nothing may be missed, whatever happens before the first event is
@@ -338,10 +342,6 @@ func (ses *session) deliver(o *outcome) error {
 	}
 	if len(o.lines) == 0 && time.Since(ses.told) >= s.cfg.CursorEvery && ses.pos.at().Value > 0 {
 		return ses.tell(source.Line{Cursor: ses.pos.at()})
-	}
-	if o.info != nil && o.info.Name == "OutdatedCursor" {
-		s.count(func(st *Stats) { st.Lost++ })
-		s.cfg.Log.Error().Str("host", ses.url.Host).Int64("cursor", ses.pos.at().Value).Msg("host does not have all since the cursor any more; repositories that commit again are read anew")
 	}
 	return nil
 }
