@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -109,7 +108,7 @@ func (a *Account) begin(changes []change) {
 	a.repo = newRepository(a.did)
 	a.identity(at, a.handle)
 	a.account(at)
-	d := a.apply(at, changes)
+	d := a.apply(at, a.effective(changes))
 	if len(changes) == 0 {
 		a.emitCommit(at, d)
 	}
@@ -333,14 +332,16 @@ func encodeAll(ops []Op) []change {
 // effective are the changes that change something, with what they replace.
 func (a *Account) effective(changes []change) []change {
 	out := changes[:0]
+	seen := make(map[string]bool, len(changes))
 	for _, c := range changes {
 		if c.op.rkey == "" {
 			c.op.rkey = syntax.RecordKey(a.tid(a.n.clock))
 		}
 		path := c.op.path()
-		if slices.ContainsFunc(out, func(other change) bool { return other.op.path() == path }) {
+		if seen[path] {
 			panic(fmt.Sprintf("testnet: two operations on %s in one commit", path))
 		}
+		seen[path] = true
 		c.was = a.repo.records[path]
 		if (c.was == nil) != (c.op.action == "create") {
 			panic(fmt.Sprintf("testnet: %s %s of %s: it exists, or it does not", c.op.action, path, a.did))
@@ -355,11 +356,8 @@ func (a *Account) effective(changes []change) []change {
 
 // apply commits changes to the repository.
 func (a *Account) apply(at time.Time, changes []change) diff {
-	for i := range changes {
-		if changes[i].op.rkey == "" {
-			changes[i].op.rkey = syntax.RecordKey(a.tid(at))
-		}
-		a.seen[changes[i].op.collection] = true
+	for _, c := range changes {
+		a.seen[c.op.collection] = true
 	}
 	d, err := a.repo.commit(changes, a.tid(at), a.key)
 	if err != nil {

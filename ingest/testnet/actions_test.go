@@ -13,6 +13,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/repo"
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/atview/atview/ingest/simulate"
 	"github.com/atview/atview/ingest/stream"
@@ -355,6 +356,17 @@ func TestReads(t *testing.T) {
 		t.Errorf("repositories of the other PDS: %v", none)
 	}
 
+	var hosts struct {
+		Hosts []struct {
+			Hostname     string
+			AccountCount int
+		}
+	}
+	ask(n.Relay(), "com.atproto.sync.listHosts", 200, &hosts)
+	if len(hosts.Hosts) != 2 || "http://"+hosts.Hosts[1].Hostname != pds || hosts.Hosts[1].AccountCount != 2 {
+		t.Errorf("hosts %v", hosts)
+	}
+
 	// A proof that a record is there has its block; one that it is not is a path to
 	// where it would be.
 	for rkey, want := range map[string]bool{"k042": true, "k042x": false} {
@@ -479,6 +491,82 @@ func TestPlay(t *testing.T) {
 	}
 	if records != len(state.Records) || records < 500 || len(truth) != len(state.Accounts) {
 		t.Errorf("%d records of %d accounts, want %d of %d", records, len(truth), len(state.Records), len(state.Accounts))
+	}
+}
+
+// TestMistakes: what a PDS would refuse is the test's mistake.
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{})
+	a := n.NewAccount(0)
+	a.Commit(Create(posts, "a", `{}`))
+	away := n.NewAccount(0)
+	away.Deactivate()
+	for name, do := range map[string]func(){
+		"create of what is":     func() { a.Commit(Create(posts, "a", `{}`)) },
+		"update of nothing":     func() { a.Commit(Update(posts, "b", `{}`)) },
+		"delete of nothing":     func() { a.Commit(Delete(posts, "b")) },
+		"one record twice":      func() { a.Commit(Update(posts, "a", `{"n":1}`), Delete(posts, "a")) },
+		"no record":             func() { a.Commit(Create(posts, "c", `[]`)) },
+		"commit while inactive": func() { away.Commit() },
+		"handle of another":     func() { a.ChangeHandle(away.Handle()) },
+		"migration to the same": func() { a.Migrate(0) },
+		"the same account":      func() { n.AddAccount(Spec{DID: a.DID()}) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s passes", name)
+				}
+			}()
+			do()
+		}()
+	}
+	if got := a.Truth(); len(got.Records) != 1 || len(n.Truth()) != 2 {
+		t.Errorf("mistakes leave traces: %v", got)
+	}
+}
+
+// TestConcurrent: actions, streams and reads at the same time.
+func TestConcurrent(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{PDSes: 2})
+	const writers, commits = 4, 30
+	r := dial(t, n.Firehose()+"?cursor=0")
+	var g errgroup.Group
+	for w := range writers {
+		a := n.NewAccount(w % 2)
+		g.Go(func() error {
+			for i := range commits {
+				a.Commit(Create(posts, syntax.RecordKey(fmt.Sprint(i)), `{}`))
+			}
+			return nil
+		})
+		g.Go(func() error {
+			for range 5 {
+				rev := a.Rev()
+				_, car, err := get(t, n.PDS(w%2)+"/xrpc/com.atproto.sync.getRepo?did="+string(a.DID()))
+				if err != nil {
+					return err
+				}
+				c, repository, err := repo.LoadRepoFromCAR(t.Context(), bytes.NewReader(car))
+				if err != nil {
+					return err
+				}
+				if err := repository.MST.Verify(); err != nil || c.Rev < string(rev) {
+					return fmt.Errorf("%s at %s: %w", a.DID(), c.Rev, err)
+				}
+			}
+			return nil
+		})
+	}
+	for seq := range int64(writers * (4 + commits)) {
+		if m := r.next(); m.seq != seq+1 {
+			t.Fatalf("seq %d, want %d", m.seq, seq+1)
+		}
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

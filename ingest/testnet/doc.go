@@ -19,10 +19,11 @@
 //     key after a migration. The relay strips and drops what the indigo relay does.
 //   - When an action returns, its frames are in the logs of PDS, relay and
 //     Jetstream, and the Truth has it.
-//   - Without a fault, everything served passes indigo's verification, every
-//     commit's blocks suffice to invert it
-//     (https://atproto.com/specs/sync#commit-validation), and each subscriber gets
-//     every frame from its cursor on, in order and once.
+//   - Without a fault, every commit's blocks suffice to invert it
+//     (https://atproto.com/specs/sync#commit-validation), what is served passes
+//     indigo's verification, and each subscriber gets every frame from its cursor on,
+//     in order and once. (Indigo's VerifyCommitMessage refuses some commits that
+//     delete all records and create others, honest as they are.)
 //   - A fault happens only where it makes a difference, and is counted when it does
 //     ([Faults.Fired]), so that a test can prove that it met it.
 //

@@ -153,6 +153,8 @@ func (r *relay) serve(w http.ResponseWriter, req *http.Request) {
 		r.listReposByCollection(w, req)
 	case "com.atproto.sync.listRepos":
 		r.n.listRepos(w, q, func(a *Account) bool { return a.status != Deleted })
+	case "com.atproto.sync.listHosts":
+		r.listHosts(w)
 	case "com.atproto.sync.getRepo", "com.atproto.sync.getLatestCommit", "com.atproto.sync.getRepoStatus":
 		r.n.mu.RLock()
 		a := r.n.accounts[syntax.DID(q.Get("did"))]
@@ -171,6 +173,28 @@ func (r *relay) serve(w http.ResponseWriter, req *http.Request) {
 	default:
 		xrpcError(w, http.StatusNotFound, "MethodNotImplemented", method)
 	}
+}
+
+// listHosts lists the PDSes, on one page.
+func (r *relay) listHosts(w http.ResponseWriter) {
+	type host struct {
+		Hostname string `json:"hostname"`
+		Seq      int64  `json:"seq"`
+		Accounts int    `json:"accountCount"`
+		Status   string `json:"status"`
+	}
+	hosts := make([]host, len(r.n.pdses))
+	r.n.mu.RLock()
+	for i, p := range r.n.pdses {
+		hosts[i] = host{Hostname: strings.TrimPrefix(p.server.url(), "http://"), Seq: p.stream.tip(), Status: "active"}
+	}
+	for _, a := range r.n.inOrder {
+		if a.status != Deleted {
+			hosts[a.pds].Accounts++
+		}
+	}
+	r.n.mu.RUnlock()
+	writeJSON(w, http.StatusOK, map[string]any{"hosts": hosts})
 }
 
 // listReposByCollection lists who has, or once had, records of a collection; a
