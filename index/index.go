@@ -207,6 +207,17 @@ func (ix *Index) lease(ctx context.Context) error {
 	}
 }
 
+// Running counts the index processes that are at work on a database.
+func Running(ctx context.Context, db queries.DBTX) (members int, err error) {
+	err = db.QueryRow(ctx, `select count(*) from pg_locks
+		where locktype = 'advisory' and classid = $1::bigint::oid and objid = ($2::bigint & 4294967295)::oid and granted
+		  and database = (select oid from pg_database where datname = current_database())`, lockClass, lockMember).Scan(&members)
+	if err != nil {
+		return 0, fmt.Errorf("count the index processes: %w", err)
+	}
+	return members, nil
+}
+
 type running struct {
 	stop context.CancelFunc
 	done chan struct{}
@@ -214,12 +225,9 @@ type running struct {
 
 // share takes or gives back partitions, so that each process has as many.
 func (ix *Index) share(ctx context.Context, conn *pgx.Conn, running map[int]*running) error {
-	var members int
-	err := conn.QueryRow(ctx, `select count(*) from pg_locks
-		where locktype = 'advisory' and classid = $1::bigint::oid and objid = ($2::bigint & 4294967295)::oid and granted
-		  and database = (select oid from pg_database where datname = current_database())`, lockClass, lockMember).Scan(&members)
+	members, err := Running(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("count the index processes: %w", err)
+		return err
 	}
 	all := ix.cfg.Log.Partitions()
 	fair := (all + max(members, 1) - 1) / max(members, 1)

@@ -1,14 +1,28 @@
 package ingest_test
 
 import (
-	"errors"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/atview/atview/ingest"
+	"github.com/atview/atview/ingest/identity"
 )
+
+// nobody knows no identities.
+type nobody struct{}
+
+func (nobody) Lookup(context.Context, syntax.DID) (identity.Identity, error) {
+	return identity.Identity{}, identity.ErrNotFound
+}
+
+func (nobody) Refresh(context.Context, syntax.DID) (identity.Identity, error) {
+	return identity.Identity{}, identity.ErrNotFound
+}
 
 func TestOpen(t *testing.T) {
 	t.Parallel()
@@ -19,6 +33,10 @@ func TestOpen(t *testing.T) {
 
 	t.Run("Known", func(t *testing.T) {
 		t.Parallel()
+		const (
+			v2       = "/xrpc/network.bsky.jetstream.subscribeEvents"
+			firehose = "/xrpc/com.atproto.sync.subscribeRepos"
+		)
 		cases := []struct {
 			urls  []string
 			names []string
@@ -27,32 +45,25 @@ func TestOpen(t *testing.T) {
 			{[]string{"file:" + path}, []string{"file:" + path}},
 			{[]string{"file://" + path}, []string{"file:" + path}},
 			{[]string{"wss://one.test/subscribe"}, []string{"jetstream"}},
-			{[]string{"wss://one.test/subscribe, ws://localhost:8080/subscribe/", "wss://three.test/subscribe?x=1", "file:" + path}, []string{"file:" + path, "jetstream"}},
+			{[]string{"wss://one.test/subscribe, ws://localhost:8080/subscribe/", "wss://three.test/subscribe?x=1", "file:" + path}, []string{"jetstream", "file:" + path}},
+			{[]string{"wss://one.test" + v2, "wss://one.test/subscribe", "wss://two.test" + v2}, []string{"jetstream-v2", "jetstream"}},
+			{[]string{"wss://one.test" + firehose + ",wss://two.test" + firehose, "wss://three.test" + firehose}, []string{"firehose:one.test", "firehose:three.test"}},
 		}
 		for _, c := range cases {
-			sources, err := ingest.Open(c.urls, ingest.OpenConfig{})
+			specs, err := ingest.Parse(c.urls)
+			if err != nil {
+				t.Errorf("%v: %v", c.urls, err)
+			}
+			opened, err := ingest.Open(specs, ingest.OpenConfig{Directory: nobody{}})
 			if err != nil {
 				t.Errorf("%v: %v", c.urls, err)
 			}
 			var names []string
-			for _, s := range sources {
+			for _, s := range opened.Sources {
 				names = append(names, s.Name())
 			}
 			if strings.Join(names, " ") != strings.Join(c.names, " ") {
 				t.Errorf("%v: %v", c.urls, names)
-			}
-		}
-	})
-
-	t.Run("NotSupportedYet", func(t *testing.T) {
-		t.Parallel()
-		for _, u := range []string{
-			"wss://one.test/xrpc/network.bsky.jetstream.subscribeEvents",
-			"wss://one.test/xrpc/com.atproto.sync.subscribeRepos",
-			"tap+ws://localhost:2480/channel",
-		} {
-			if _, err := ingest.Open([]string{u}, ingest.OpenConfig{}); !errors.Is(err, ingest.ErrUnsupported) || !strings.Contains(err.Error(), u) {
-				t.Errorf("%s: %v", u, err)
 			}
 		}
 	})
@@ -64,8 +75,11 @@ func TestOpen(t *testing.T) {
 			"wss://one.test/subscribe,", "wss://[/subscribe", "kafka://one.test",
 			"file:" + filepath.Join(t.TempDir(), "missing.jsonl"), "file:" + t.TempDir(), "file:",
 		} {
-			_, err := ingest.Open([]string{u}, ingest.OpenConfig{})
-			if err == nil || errors.Is(err, ingest.ErrUnsupported) || !strings.Contains(err.Error(), "--source "+u) {
+			specs, err := ingest.Parse([]string{u})
+			if err == nil {
+				_, err = ingest.Open(specs, ingest.OpenConfig{})
+			}
+			if err == nil || !strings.Contains(err.Error(), "--source "+u) {
 				t.Errorf("%s: %v", u, err)
 			}
 		}

@@ -30,3 +30,17 @@ on conflict (digest) do nothing;
 
 -- name: Coverages :many
 select digest, collections from atview.coverage where digest = any(@digests::text[]);
+
+-- name: RepoStates :many
+select did, state, coalesce(reason, '')::text as reason from atview.repo where did = any(@dids::text[]) order by did;
+
+-- Accounts with records here, in order, or some by chance.
+-- name: FollowedActors :many
+select did from atview.actor
+where did > @after and (resolve_at is not null or resolved_at is not null or synced_rev is not null)
+order by did limit @most::bigint;
+
+-- name: SomeFollowedActors :many
+select did from atview.actor
+where resolve_at is not null or resolved_at is not null or synced_rev is not null
+order by random() limit @most::bigint;

@@ -53,6 +53,38 @@ func (q *Queries) FinishRepos(ctx context.Context, db DBTX, arg FinishReposParam
 	return err
 }
 
+const followedActors = `-- name: FollowedActors :many
+select did from atview.actor
+where did > $1 and (resolve_at is not null or resolved_at is not null or synced_rev is not null)
+order by did limit $2::bigint
+`
+
+type FollowedActorsParams struct {
+	After string
+	Most  int64
+}
+
+// Accounts with records here, in order, or some by chance.
+func (q *Queries) FollowedActors(ctx context.Context, db DBTX, arg FollowedActorsParams) ([]string, error) {
+	rows, err := db.Query(ctx, followedActors, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var did string
+		if err := rows.Scan(&did); err != nil {
+			return nil, err
+		}
+		items = append(items, did)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const putCoverage = `-- name: PutCoverage :exec
 insert into atview.coverage (digest, collections) values ($1, $2::text[])
 on conflict (digest) do nothing
@@ -110,4 +142,60 @@ type QueueReposParams struct {
 func (q *Queries) QueueRepos(ctx context.Context, db DBTX, arg QueueReposParams) error {
 	_, err := db.Exec(ctx, queueRepos, arg.Why, arg.Dids, arg.WantedRevs)
 	return err
+}
+
+const repoStates = `-- name: RepoStates :many
+select did, state, coalesce(reason, '')::text as reason from atview.repo where did = any($1::text[]) order by did
+`
+
+type RepoStatesRow struct {
+	Did    string
+	State  string
+	Reason string
+}
+
+func (q *Queries) RepoStates(ctx context.Context, db DBTX, dids []string) ([]RepoStatesRow, error) {
+	rows, err := db.Query(ctx, repoStates, dids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RepoStatesRow
+	for rows.Next() {
+		var i RepoStatesRow
+		if err := rows.Scan(&i.Did, &i.State, &i.Reason); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const someFollowedActors = `-- name: SomeFollowedActors :many
+select did from atview.actor
+where resolve_at is not null or resolved_at is not null or synced_rev is not null
+order by random() limit $1::bigint
+`
+
+func (q *Queries) SomeFollowedActors(ctx context.Context, db DBTX, most int64) ([]string, error) {
+	rows, err := db.Query(ctx, someFollowedActors, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var did string
+		if err := rows.Scan(&did); err != nil {
+			return nil, err
+		}
+		items = append(items, did)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

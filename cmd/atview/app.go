@@ -20,6 +20,9 @@ import (
 	"github.com/atview/atview/graphql"
 	"github.com/atview/atview/index"
 	"github.com/atview/atview/ingest"
+	"github.com/atview/atview/ingest/backfill"
+	"github.com/atview/atview/ingest/identity"
+	"github.com/atview/atview/ingest/jetstreamv2"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 	"github.com/atview/atview/migrations"
@@ -49,11 +52,17 @@ type app struct {
 	// queries are shown in the console's editor.
 	queries []string
 
+	specs    []ingest.Spec
+	plan     backfillPlan
+	follows  bool // identities are looked up
 	stores   *stores
-	pool     *pgxpool.Pool // for the index
+	pool     *pgxpool.Pool // for writing: index, backfill, identities
 	reads    *pgxpool.Pool // for the API
 	stream   *stream.Log
+	lane     *stream.Log // of repositories that are read whole
+	peers    *peers
 	runner   *ingest.Runner
+	backfill *backfill.Backfill
 	api      *graphql.API
 	listener net.Listener
 
@@ -73,8 +82,7 @@ func (a *app) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	sources, err := a.sources()
-	if err != nil {
+	if err := a.decide(); err != nil {
 		return err
 	}
 	// The port first: it fails at once, and a second atview should not touch the
@@ -91,10 +99,15 @@ func (a *app) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer a.closeDatabase()
-	if err := a.openLog(ctx, sources); err != nil {
+	if err := a.openLog(ctx); err != nil {
 		return err
 	}
-	a.announce(sources)
+	if a.has(roleIngest) {
+		if err := a.openIngest(); err != nil {
+			return err
+		}
+	}
+	a.announce()
 	if a.s.DatabaseURL == "" {
 		if err := writeRunning(a.s.Data, a.running()); err != nil {
 			return fmt.Errorf("data folder: %w", err)
@@ -106,14 +119,16 @@ func (a *app) run(ctx context.Context) (err error) {
 }
 
 func (a *app) openDatabase(ctx context.Context) (err error) {
-	if a.has(roleIndex) {
-		// A connection for each partition, and a few for what else there is.
-		if a.pool, err = connect(ctx, a.stores.DatabaseURL, 12); err != nil {
+	if a.has(roleIndex) || a.has(roleIngest) && a.stores.DatabaseURL != "" {
+		// A connection for each worker of the index, and a few for what else there is.
+		if a.pool, err = connect(ctx, a.stores.DatabaseURL, 24); err != nil {
 			return err
 		}
 		if err := migrations.Up(ctx, a.pool); err != nil {
 			return err
 		}
+	}
+	if a.has(roleIndex) {
 		if a.catalog, err = index.KeepNames(ctx, a.pool, a.catalog); err != nil {
 			return err
 		}
@@ -154,35 +169,59 @@ func (a *app) closeDatabase() {
 	}
 }
 
-func (a *app) openLog(ctx context.Context, sources []source.Source) (err error) {
+// laneName is the stream of repositories that are read whole.
+const laneName = "atview_backfill"
+
+func (a *app) openLog(ctx context.Context) (err error) {
 	if a.stores.NATS == nil {
 		return nil
 	}
-	a.stream, err = stream.Open(ctx, a.stores.NATS, stream.Config{
-		Partitions: a.s.Partitions, MaxBytes: a.s.LogMaxBytes, Log: a.log.With().Str("component", "log").Logger()})
-	if err != nil {
+	log := a.log.With().Str("component", "log").Logger()
+	if a.stream, err = stream.Open(ctx, a.stores.NATS, stream.Config{Partitions: a.s.Partitions, MaxBytes: a.s.LogMaxBytes, Log: log}); err != nil {
 		return err
 	}
-	if a.has(roleIndex) {
-		if a.index, err = a.newIndex(a.catalog); err != nil {
-			return err
-		}
+	a.lane, err = stream.Open(ctx, a.stores.NATS, stream.Config{Name: laneName, Partitions: a.stream.Partitions(), Log: log})
+	if err != nil || !a.has(roleIndex) {
+		return err
 	}
-	if !a.has(roleIngest) {
-		return nil
+	a.index, err = a.newIndex(a.catalog)
+	return err
+}
+
+// openIngest makes what reads the network.
+func (a *app) openIngest() (err error) {
+	if a.peers, err = openPeers(a.s, a.pool, a.log); err != nil {
+		return err
+	}
+	if a.pool == nil && (a.plan.on || a.follows) {
+		a.log.Warn().Msg("without --database-url this process reads no repositories whole and looks up no identities")
+		a.plan, a.follows = backfillPlan{}, false
+	}
+	opened, err := ingest.Open(a.specs, ingest.OpenConfig{
+		JetstreamV2: jetstreamv2.Config{Archive: a.s.JetstreamArchive, APIKey: a.s.JetstreamKey},
+		Directory:   a.peers.identities,
+		Log:         a.log,
+	})
+	if err != nil {
+		return err
 	}
 	wanted, err := a.wanted()
 	if err != nil {
 		return err
 	}
-	a.runner, err = ingest.New(ingest.Config{Stream: a.stream, Sources: sources, Collections: wanted,
-		Log: a.log.With().Str("component", "ingest").Logger()})
+	if err := a.openBackfill(); err != nil {
+		return err
+	}
+	a.runner, err = ingest.New(ingest.Config{
+		Stream: a.stream, Sources: opened.Sources, Backfill: a.lane, Archives: opened.Archives, Collections: wanted,
+		Log: a.log.With().Str("component", "ingest").Logger(),
+	})
 	return err
 }
 
 func (a *app) newIndex(cat *schema.Catalog) (*index.Index, error) {
 	return index.New(index.Config{
-		Pool: a.pool, Log: a.stream, Catalog: cat, Logger: a.log.With().Str("component", "index").Logger(),
+		Pool: a.pool, Log: a.stream, Backfill: a.lane, AskSeen: a.plan.seen, AskLinked: a.plan.linked, Catalog: cat, Logger: a.log.With().Str("component", "index").Logger(),
 		BatchSize: a.s.BatchSize, KeepFolded: a.s.LogKeep,
 	})
 }
@@ -195,22 +234,30 @@ func (a *app) wanted() (source.Collections, error) {
 	return source.ParseCollections(patterns)
 }
 
-func (a *app) sources() ([]source.Source, error) {
-	if !a.has(roleIngest) {
-		return nil, nil
+// decide reads what the settings say of sources, and finds mistakes before
+// anything is opened.
+func (a *app) decide() (err error) {
+	if a.specs, err = ingest.Parse(a.s.Sources); err != nil {
+		return err
 	}
-	urls := a.s.Sources
-	if len(urls) == 0 {
-		urls = []string{publicJetstreams}
-	}
-	if a.s.Once {
-		for _, u := range urls {
-			if !strings.HasPrefix(u, "file:") {
-				return nil, fmt.Errorf("--once: source %s never ends; only file: sources do", u)
-			}
+	for _, spec := range a.specs {
+		if a.s.Once && !spec.Ends() {
+			return fmt.Errorf("--once: source %s never ends; only file: sources do", spec)
 		}
 	}
-	return ingest.Open(urls, ingest.OpenConfig{Log: a.log.With().Str("component", "source").Logger()})
+	if a.s.Once && len(a.specs) == 0 {
+		return errors.New("--once: name a file: source; the network never ends")
+	}
+	if a.plan, err = planBackfill(a.s, a.specs); err != nil {
+		return err
+	}
+	if a.follows, err = identitiesOn(a.s, a.specs); err != nil {
+		return err
+	}
+	if len(a.specs) == 0 {
+		a.specs, err = ingest.Parse([]string{publicJetstreams})
+	}
+	return err
 }
 
 func (a *app) running() runningInfo {
@@ -220,11 +267,13 @@ func (a *app) running() runningInfo {
 
 // announce prints what scripts and people look for, a line each, in an order
 // that does not change.
-func (a *app) announce(sources []source.Source) {
+func (a *app) announce() {
 	r := a.running()
-	from := make([]string, 0, len(sources))
-	for _, s := range sources {
-		from = append(from, s.Name())
+	var from []string
+	for _, spec := range a.specs {
+		if a.has(roleIngest) {
+			from = append(from, spec.Name())
+		}
 	}
 	if len(from) == 0 {
 		from = []string{"the log"}
@@ -259,6 +308,17 @@ func (a *app) work(ctx context.Context) error {
 		g.Go(func() error { return a.runIndex(ctx) })
 	} else {
 		g.Go(func() error { return a.followLexicons(ctx) })
+	}
+	if a.backfill != nil {
+		g.Go(func() error { return a.backfill.Run(ctx) })
+		g.Go(func() error { return a.reportBackfill(ctx) })
+	}
+	if a.follows && a.has(roleIngest) {
+		worker, err := identity.NewWorker(identity.WorkerConfig{Cache: a.peers.identities, Pool: a.pool, Log: a.log.With().Str("component", "identity").Logger()})
+		if err != nil {
+			return fmt.Errorf("identities: %w", err)
+		}
+		g.Go(func() error { return worker.Run(ctx) })
 	}
 	if a.has(roleIngest) {
 		g.Go(func() error {

@@ -24,7 +24,8 @@ func TestSettingsAreDocumented(t *testing.T) {
 		documented[m[1]] = m[0]
 	}
 	exists := map[string]bool{}
-	for _, c := range []*cobra.Command{devCommand(), demoCommand(), serveCommand(), simulateCommand(), planCommand(), migrateCommand(), schemaCommand(), statusCommand(), versionCommand()} {
+	for _, c := range []*cobra.Command{devCommand(), demoCommand(), serveCommand(), simulateCommand(), planCommand(), migrateCommand(), schemaCommand(),
+		lexiconAddCommand(), lexiconListCommand(), backfillCommand(), verifyCommand(), statusCommand(), versionCommand()} {
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			exists[f.Name] = true
 			line, ok := documented[f.Name]

@@ -42,7 +42,7 @@ in the environment they are separated by commas.`,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd, err} })
 	root.AddCommand(devCommand(), demoCommand(), serveCommand(), simulateCommand(),
-		planCommand(), migrateCommand(), schemaCommand(), statusCommand(), versionCommand())
+		planCommand(), migrateCommand(), schemaCommand(), lexiconCommand(), backfillCommand(), verifyCommand(), statusCommand(), versionCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil || errors.Is(err, context.Canceled) && ctx.Err() != nil {

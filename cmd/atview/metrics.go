@@ -30,6 +30,10 @@ var (
 	descSourceLag   = prometheus.NewDesc("atview_source_lag_seconds", "Age of the newest event when it was read.", []string{"source"}, nil)
 	descRejects     = prometheus.NewDesc("atview_source_rejects_total", "What a source sent that is no event, by reason.", []string{"source", "reason"}, nil)
 	descConnected   = prometheus.NewDesc("atview_source_connected", "1 while the source reads.", []string{"source"}, nil)
+	descRepos       = prometheus.NewDesc("atview_backfill_repositories", "Repositories that are read whole, by state.", []string{"state"}, nil)
+	descRepoRecords = prometheus.NewDesc("atview_backfill_records_total", "Records published by reading repositories whole.", nil, nil)
+	descRepoBytes   = prometheus.NewDesc("atview_backfill_bytes_total", "Bytes of repositories read.", nil, nil)
+	descHostsPaused = prometheus.NewDesc("atview_backfill_hosts_paused", "Hosts that are left alone for a while.", nil, nil)
 	descConnections = prometheus.NewDesc("atview_database_connections", "Connections to Postgres, by use and state.", []string{"pool", "state"}, nil)
 )
 
@@ -78,6 +82,15 @@ func (c appCollector) Collect(out chan<- prometheus.Metric) {
 			}
 			gauge(descConnected, connected, s.Name)
 		}
+	}
+	if c.a.backfill != nil {
+		s := c.a.backfill.Stats()
+		for state, n := range map[string]int64{"queued": s.Queued, "fetching": s.Fetching, "published": s.Published, "done": s.Done, "failed": s.Failed, "gone": s.Gone} {
+			gauge(descRepos, float64(n), state)
+		}
+		counter(descRepoRecords, float64(s.RecordsPublished))
+		counter(descRepoBytes, float64(s.BytesRead))
+		gauge(descHostsPaused, float64(s.HostsPaused))
 	}
 	if c.a.pool != nil {
 		gauge(descConnections, float64(c.a.pool.Stat().AcquiredConns()), "index", "busy")

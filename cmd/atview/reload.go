@@ -124,6 +124,9 @@ func (a *app) follow(ctx context.Context, cat *schema.Catalog) (err error) {
 			return err
 		}
 		a.runner.SetCollections(wanted)
+		if a.backfill != nil {
+			a.backfill.SetCollections(wanted, collectionsOf(cat))
+		}
 	}
 	a.log.Info().Int("collections", len(cat.Collections)).Msg("lexicons changed; going on with the new ones")
 	return nil

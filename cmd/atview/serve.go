@@ -31,7 +31,7 @@ func devCommand() *cobra.Command {
 	}, func(cmd *cobra.Command, s *settings) error {
 		a := &app{s: s, log: s.logger(), out: cmd.OutOrStdout(), roles: allRoles}
 		return a.run(cmd.Context())
-	}, lexiconFlags, storeFlags, plumbingFlags, onceFlag, limitFlags)
+	}, lexiconFlags, sourceFlags, storeFlags, plumbingFlags, onceFlag, limitFlags)
 }
 
 func serveCommand() *cobra.Command {
@@ -48,7 +48,7 @@ func serveCommand() *cobra.Command {
 		return a.run(cmd.Context())
 	}, func(s *settings, f flagSet) {
 		f.StringSliceVar(&s.Roles, "roles", allRoles, "what this process does: ingest, index, api")
-	}, lexiconFlags, storeFlags, plumbingFlags, onceFlag, limitFlags)
+	}, lexiconFlags, sourceFlags, storeFlags, plumbingFlags, onceFlag, limitFlags)
 }
 
 func checkRoles(s *settings) error {
@@ -79,7 +79,7 @@ sample records of them, and a simulated network that goes on writing, so that
 there is something to query and to watch. --lexicons adds your own: the
 generator writes records of those, too. --source replaces samples and
 generator by what you name.`,
-	}, runDemo, lexiconFlags, storeFlags, plumbingFlags, limitFlags, func(s *settings, f flagSet) {
+	}, runDemo, lexiconFlags, sourceFlags, storeFlags, plumbingFlags, limitFlags, func(s *settings, f flagSet) {
 		f.Float64Var(&s.Rate, "rate", 5, "simulated events a second")
 	})
 }

@@ -20,6 +20,8 @@ const envPrefix = "ATVIEW_"
 // settings are what flags, environment and file come to. Each field is one flag;
 // a command declares those that it reads.
 type settings struct {
+	Args []string
+
 	Config    string
 	LogFormat string
 	LogLevel  string
@@ -28,6 +30,24 @@ type settings struct {
 	Collections []string
 	Sources     []string
 	Once        bool
+
+	JetstreamArchive bool
+	JetstreamKey     string
+
+	PLCURL       string
+	AllowPrivate bool
+	CAFile       string
+	Resolve      []string
+	Identities   string
+
+	Backfill         []string
+	Relay            string
+	BackfillDIDs     string
+	BackfillMaxRepos int
+	BackfillWorkers  int
+	BackfillPerHost  int
+	BackfillHostRate float64
+	BackfillMaxBytes int64
 
 	Data        string
 	DatabaseURL string
@@ -56,6 +76,17 @@ type settings struct {
 
 	SDL bool
 	DDL bool
+
+	Force  bool
+	NoRefs bool
+
+	Repos    []string
+	Sample   int
+	AllRepos bool
+	Repair   bool
+	Local    bool
+
+	Retry bool
 }
 
 // group is a set of flags that belong together.
@@ -82,13 +113,46 @@ func storeFlags(s *settings, f *pflag.FlagSet) {
 func plumbingFlags(s *settings, f *pflag.FlagSet) {
 	f.StringVar(&s.NATSURL, "nats-url", "", "NATS `URL` (default a NATS inside this process)")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "`address` of the HTTP server; port 0 takes a free one")
-	f.StringArrayVar(&s.Sources, "source", nil, "`URL` to index from: wss://HOST/subscribe (Jetstream) or file:PATH.jsonl; repeatable (default the public Jetstreams)")
 	f.IntVar(&s.Partitions, "partitions", 0, "partitions of a new log: how many workers can share the work (default 8)")
 	f.Int64Var(&s.LogMaxBytes, "log-max-bytes", 0, "how much the log may hold before sources have to wait (default 8 GiB, or less where NATS has less to give)")
 	f.DurationVar(&s.LogKeep, "log-keep", 10*time.Minute, "how long folded events stay in the log, for consumers of your own")
 	f.IntVar(&s.BatchSize, "batch-size", 1000, "most events in one transaction")
 	destructiveFlag(s, f)
 }
+
+// networkFlags say how hosts that the network names are reached: identities,
+// repositories, lexicons.
+func networkFlags(s *settings, f *pflag.FlagSet) {
+	f.StringVar(&s.PLCURL, "plc-url", "https://plc.directory", "`URL` of the PLC directory, which knows the did:plc identities")
+	f.BoolVar(&s.AllowPrivate, "allow-private-hosts", false, "let identities lead to hosts on private networks and over plain HTTP: for development")
+	f.StringVar(&s.CAFile, "ca-file", "", "PEM `file` of certificate authorities to trust besides the system's")
+	f.StringArrayVar(&s.Resolve, "resolve", nil, "`NAME=HOST:PORT` to connect to instead of looking a name up; repeatable")
+}
+
+func sourceFlags(s *settings, f *pflag.FlagSet) {
+	f.StringArrayVar(&s.Sources, "source", nil, "`URL` to index from: wss://HOST/subscribe (Jetstream), wss://HOST/xrpc/network.bsky.jetstream.subscribeEvents (its version 2), "+
+		"wss://HOST/xrpc/com.atproto.sync.subscribeRepos (a relay's or PDS's firehose), tap+ws://HOST:PORT/channel (Tap) or file:PATH.jsonl; repeatable (default the public Jetstreams)")
+	f.BoolVar(&s.JetstreamArchive, "jetstream-archive", false, "read the whole archive of a Jetstream version 2 first")
+	f.StringVar(&s.JetstreamKey, "jetstream-key", "", "API `key` for the archive of a hosted Jetstream")
+	f.StringVar(&s.Identities, "identities", modeAuto, "look up handles and hosts of the accounts that are indexed: on, off or auto (on unless all sources are files or on this machine)")
+	networkFlags(s, f)
+	backfillFlags(s, f)
+}
+
+func backfillFlags(s *settings, f *pflag.FlagSet) {
+	f.StringSliceVar(&s.Backfill, "backfill", []string{modeAuto}, "which repositories are read whole: listed (by the relay, for the collections that are indexed), seen (with their first live record), "+
+		"linked (from records), none (but those that a source says are broken), off, or auto (listed and seen, if there is a relay to ask)")
+	f.StringVar(&s.Relay, "relay", "", "`URL` of a relay, or a PDS, that lists repositories (default the firehose's host; the public relay when no source is named)")
+	f.StringVar(&s.BackfillDIDs, "backfill-dids", "", "`file` of DIDs, one a line, whose repositories are read whole")
+	f.IntVar(&s.BackfillMaxRepos, "backfill-max-repos", 100_000, "most repositories listed for a collection; one with more is left at those")
+	f.IntVar(&s.BackfillWorkers, "backfill-workers", 0, "repositories read at a time (default 8)")
+	f.IntVar(&s.BackfillPerHost, "backfill-per-host", 0, "repositories read from one host at a time (default 4)")
+	f.Float64Var(&s.BackfillHostRate, "backfill-host-rate", 0, "most requests to one host a second (default 8)")
+	f.Int64Var(&s.BackfillMaxBytes, "backfill-max-bytes", 0, "largest repository that is read (default 1 GiB)")
+}
+
+// modeAuto has a setting follow from others.
+const modeAuto = "auto"
 
 func destructiveFlag(s *settings, f *pflag.FlagSet) {
 	f.BoolVar(&s.AllowDestructive, "allow-destructive", false, "also drop tables and columns that no lexicon describes any more")
@@ -116,20 +180,26 @@ func generatorFlags(s *settings, f *pflag.FlagSet) {
 }
 
 // command makes a cobra command whose flags are the groups' and whose settings
-// are resolved before run is called.
+// are resolved before run is called. A command takes no arguments unless c.Args
+// says so.
 func command(c *cobra.Command, run func(cmd *cobra.Command, s *settings) error, groups ...group) *cobra.Command {
 	s := &settings{}
 	for _, g := range append(groups, commonFlags) {
 		g(s, c.Flags())
 	}
 	c.Flags().SortFlags = false
+	allowed := c.Args
+	if allowed == nil {
+		allowed = cobra.NoArgs
+	}
 	c.Args = func(cmd *cobra.Command, args []string) error {
-		if err := cobra.NoArgs(cmd, args); err != nil {
+		if err := allowed(cmd, args); err != nil {
 			return usageError{cmd, err}
 		}
 		return nil
 	}
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		s.Args = args
 		if err := resolve(cmd, s, os.Environ()); err != nil {
 			return usageError{cmd, err}
 		}
@@ -187,12 +257,15 @@ var otherEnv = []string{"ATVIEW_POSTGRES_BIN", "ATVIEW_TEST_DATABASE_URL"}
 // known says whether any command has the flag: a file or environment serves
 // several roles, which need not read all of it.
 func known(cmd *cobra.Command, flag string) bool {
-	for _, c := range cmd.Root().Commands() {
-		if c.Flags().Lookup(flag) != nil {
-			return true
-		}
+	return slices.ContainsFunc(commandsBelow(cmd.Root()), func(c *cobra.Command) bool { return c.Flags().Lookup(flag) != nil })
+}
+
+func commandsBelow(c *cobra.Command) []*cobra.Command {
+	var all []*cobra.Command
+	for _, sub := range c.Commands() {
+		all = append(append(all, sub), commandsBelow(sub)...)
 	}
-	return false
+	return all
 }
 
 // fill sets a flag that has not been set yet.

@@ -98,6 +98,9 @@ func printStatus(ctx context.Context, out io.Writer, pool *pgxpool.Pool) error {
 	for _, p := range positions {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", p.Lane, p.Partition, p.Seq, p.UpdatedAt.Time.UTC().Format(time.DateTime))
 	}
+	if err := printRepos(ctx, w, pool); err != nil {
+		return err
+	}
 	var actors, inactive, letters int64
 	err = pool.QueryRow(ctx, `select (select count(*) from atview.actor), (select count(*) from atview.actor where status <> 'active'),
 		(select count(*) from atview.dead_letter)`).Scan(&actors, &inactive, &letters)
@@ -106,6 +109,23 @@ func printStatus(ctx context.Context, out io.Writer, pool *pgxpool.Pool) error {
 	}
 	fmt.Fprintf(w, "\nactors\t%d (%d not active)\ndead letters\t%d\n", actors, inactive, letters)
 	return w.Flush()
+}
+
+// printRepos says how reading repositories whole is getting on.
+func printRepos(ctx context.Context, w io.Writer, pool *pgxpool.Pool) error {
+	counts, err := queries.New().CountRepos(ctx, pool)
+	if err != nil {
+		return fmt.Errorf("count repositories: %w", err)
+	}
+	if len(counts) == 0 {
+		fmt.Fprintln(w, "\nno repositories are read whole")
+		return nil
+	}
+	fmt.Fprintln(w, "\nREPOSITORIES\tRECORDS\t")
+	for _, c := range counts {
+		fmt.Fprintf(w, "%d %s\t%d\t\n", c.Repos, c.State, c.Records)
+	}
+	return nil
 }
 
 func versionCommand() *cobra.Command {

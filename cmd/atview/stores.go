@@ -148,23 +148,33 @@ func writeRunning(dir string, info runningInfo) error {
 // openDatabase connects to the database that --database-url or --data names: a
 // running atview's, or else its private Postgres, started for the occasion.
 func openDatabase(ctx context.Context, s *settings, log zerolog.Logger) (*pgxpool.Pool, func(), error) {
-	quick, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	if info, err := readRunning(s.Data); s.DatabaseURL == "" && err == nil {
-		if pool, err := connect(quick, info.Database, 4); err == nil {
-			return pool, pool.Close, nil
-		}
-	}
-	st, err := openStores(ctx, s, log, false)
+	pool, st, err := attach(ctx, s, log, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	pool, err := connect(ctx, st.DatabaseURL, 4)
+	return pool, func() { pool.Close(); st.Close() }, nil
+}
+
+// attach is openDatabase, with NATS beside it if wanted and no atview runs that
+// has its own.
+func attach(ctx context.Context, s *settings, log zerolog.Logger, withNATS bool) (*pgxpool.Pool, *stores, error) {
+	quick, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if info, err := readRunning(s.Data); s.DatabaseURL == "" && err == nil {
+		if pool, err := connect(quick, info.Database, 8); err == nil {
+			return pool, &stores{DatabaseURL: info.Database}, nil
+		}
+	}
+	st, err := openStores(ctx, s, log, withNATS)
+	if err != nil {
+		return nil, nil, err
+	}
+	pool, err := connect(ctx, st.DatabaseURL, 24)
 	if err != nil {
 		st.Close()
 		return nil, nil, err
 	}
-	return pool, func() { pool.Close(); st.Close() }, nil
+	return pool, st, nil
 }
 
 // leastPostgres is the oldest Postgres that the SQL is tried on.

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/spf13/cobra"
+
+	"github.com/atview/atview/ingest/backfill"
+	"github.com/atview/atview/ingest/car"
+	"github.com/atview/atview/queries"
+	"github.com/atview/atview/schema"
+)
+
+func backfillCommand() *cobra.Command {
+	return command(&cobra.Command{
+		Use:   "backfill [DID...]",
+		Args:  cobra.ArbitraryArgs,
+		Short: "Show how reading repositories whole is getting on, or ask for some",
+		Long: `Backfill shows how many repositories have been read whole, and which could not
+be and why. With DIDs, or --backfill-dids, it asks for those repositories to be
+read (again); --retry asks for all that have failed. The atview that runs with
+the role ingest reads them.`,
+		Example: `  atview backfill
+  atview backfill did:plc:ewvi7nxzyoun6zhxrhs64oiz
+  atview backfill --retry`,
+	}, runBackfill, storeFlags, func(s *settings, f flagSet) {
+		f.StringVar(&s.BackfillDIDs, "backfill-dids", "", "`file` of DIDs, one a line")
+		f.BoolVar(&s.Retry, "retry", false, "try all repositories again that could not be read")
+	})
+}
+
+func runBackfill(cmd *cobra.Command, s *settings) error {
+	ctx := cmd.Context()
+	dids, err := readDIDs(s.BackfillDIDs)
+	if err != nil {
+		return err
+	}
+	for _, arg := range s.Args {
+		did, err := syntax.ParseDID(arg)
+		if err != nil {
+			return usageError{cmd, err}
+		}
+		dids = append(dids, did)
+	}
+	pool, done, err := openDatabase(ctx, s, s.logger())
+	if err != nil {
+		return err
+	}
+	defer done()
+	q := queries.New()
+	out := cmd.OutOrStdout()
+	if len(dids) > 0 {
+		p := queries.QueueReposParams{Why: "asked"}
+		for _, did := range dids {
+			p.Dids, p.WantedRevs = append(p.Dids, string(did)), append(p.WantedRevs, "")
+		}
+		if err := q.QueueRepos(ctx, pool, p); err != nil {
+			return fmt.Errorf("queue repositories: %w", err)
+		}
+		fmt.Fprintf(out, "%d repositories queued\n", len(dids))
+	}
+	if s.Retry {
+		n, err := q.RetryRepos(ctx, pool)
+		if err != nil {
+			return fmt.Errorf("queue repositories: %w", err)
+		}
+		fmt.Fprintf(out, "%d repositories queued again\n", n)
+	}
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	if err := printRepos(ctx, w, pool); err != nil {
+		return err
+	}
+	failed, err := q.FailedRepos(ctx, pool, 50)
+	if err != nil {
+		return fmt.Errorf("list repositories that could not be read: %w", err)
+	}
+	if len(failed) > 0 {
+		fmt.Fprintln(w, "\nNOT READ\tSTATE\tATTEMPTS\tNEXT\tREASON")
+	}
+	for _, r := range failed {
+		next := "-"
+		if r.State == "failed" {
+			next = r.DueAt.Time.UTC().Format(time.DateTime)
+		}
+		reason := ""
+		if r.Reason != nil {
+			reason = *r.Reason
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", r.Did, r.State, r.Attempts, next, reason)
+	}
+	return w.Flush()
+}
+
+func readDIDs(path string) ([]syntax.DID, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--backfill-dids: %w", err)
+	}
+	defer f.Close()
+	dids, err := backfill.ReadDIDs(f)
+	if err != nil {
+		return nil, fmt.Errorf("--backfill-dids %s: %w", path, err)
+	}
+	return dids, nil
+}
+
+// openBackfill makes what reads repositories whole, if the plan says so.
+func (a *app) openBackfill() error {
+	if !a.plan.on {
+		return nil
+	}
+	dids, err := readDIDs(a.s.BackfillDIDs)
+	if err != nil {
+		return err
+	}
+	wanted, err := a.wanted()
+	if err != nil {
+		return err
+	}
+	a.backfill, err = backfill.New(backfill.Config{
+		Pool: a.pool, Lane: a.lane,
+		Fetch:       fetchConfig(a.s, a.peers),
+		Hosts:       backfill.HostConfig{Concurrency: a.s.BackfillPerHost, Rate: a.s.BackfillHostRate},
+		NSIDs:       collectionsOf(a.catalog),
+		Collections: wanted,
+		RelayURL:    a.plan.relay, DIDs: dids, MaxReposPerCollection: int64(a.s.BackfillMaxRepos),
+		Workers: a.s.BackfillWorkers,
+		Log:     a.log.With().Str("component", "backfill").Logger(),
+	})
+	return err
+}
+
+func fetchConfig(s *settings, p *peers) backfill.FetchConfig {
+	return backfill.FetchConfig{
+		Directory: p.identities, HTTP: p.client,
+		Limits:  car.Limits{Bytes: s.BackfillMaxBytes},
+		TempDir: filepath.Join(s.Data, "tmp"),
+	}
+}
+
+func collectionsOf(cat *schema.Catalog) []syntax.NSID {
+	var nsids []syntax.NSID
+	for _, c := range cat.Collections {
+		nsids = append(nsids, c.NSID)
+	}
+	return nsids
+}
+
+// reportBackfill says how far the backfill is, while there is something to say.
+func (a *app) reportBackfill(ctx context.Context) error {
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	var before backfill.Stats
+	idle := true
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := a.backfill.Stats()
+		busy := now.Open() > 0 || now.Listing
+		if busy || !idle {
+			a.log.Info().Str("component", "backfill").Msg(now.Report(before).String())
+		}
+		idle, before = !busy, now
+	}
+}
