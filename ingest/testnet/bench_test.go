@@ -37,3 +37,23 @@ func BenchmarkCommits(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
 }
+
+// BenchmarkFirehose has one subscriber read the relay's backlog.
+func BenchmarkFirehose(b *testing.B) {
+	n := start(b, Config{})
+	a := n.NewAccount(0)
+	for i := range 5000 {
+		a.Commit(Create(posts, "", benchRecord(i)))
+	}
+	frames := 0
+	for b.Loop() {
+		r := dial(b, n.Firehose()+"?cursor=0")
+		for range n.RelaySeq() {
+			if _, err := r.raw(); err != nil {
+				b.Fatal(err)
+			}
+			frames++
+		}
+	}
+	b.ReportMetric(float64(frames)/b.Elapsed().Seconds(), "frames/s")
+}

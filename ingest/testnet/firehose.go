@@ -207,6 +207,12 @@ func (f *firehose) restart() {
 	f.signal()
 }
 
+func (f *firehose) age() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.epoch
+}
+
 func (f *firehose) tip() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -251,6 +257,7 @@ type subscriber struct {
 
 // stream serves com.atproto.sync.subscribeRepos.
 func (n *Network) stream(w http.ResponseWriter, r *http.Request, f *firehose, withHandle, faulty bool) {
+	began := f.age() // before all else: what follows is about this numbering
 	cursor := f.tip()
 	asked := r.URL.Query().Get("cursor")
 	if asked != "" {
@@ -287,7 +294,7 @@ func (n *Network) stream(w http.ResponseWriter, r *http.Request, f *firehose, wi
 		}
 		cursor = max(cursor, f.oldest())
 	}
-	_ = s.run(ctx, f, cursor) // that the client has left, or is to leave
+	_ = s.run(ctx, f, began, cursor) // that the client has left, or is to leave
 }
 
 // mute notices when the client leaves, and closes if it says anything. End ends the
@@ -315,8 +322,7 @@ func (s *subscriber) write(ctx context.Context, data []byte) error {
 	return s.conn.Write(ctx, websocket.MessageBinary, data)
 }
 
-func (s *subscriber) run(ctx context.Context, f *firehose, after int64) error {
-	_, _, began, _ := f.next(after)
+func (s *subscriber) run(ctx context.Context, f *firehose, began int, after int64) error {
 	for {
 		e, following, epoch, changed := f.next(after)
 		if epoch != began {

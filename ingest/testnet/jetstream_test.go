@@ -249,6 +249,35 @@ func TestJetstreamV2(t *testing.T) {
 	v.diff(t, n.Truth(), true)
 }
 
+// TestJetstreamDrop: what is lost is lost on both wires, for every subscriber.
+func TestJetstreamDrop(t *testing.T) {
+	t.Parallel()
+	n := start(t, Config{KeepHandles: true})
+	a := n.NewAccount(0)
+	n.Faults.FailNext(JetstreamDrop, 1)
+	a.Commit(Create(posts, "lost", `{}`), Create(posts, "kept", `{}`))
+	a.SetStatus(Suspended)
+	for _, url := range []string{n.Jetstream() + "?cursor=1", n.Jetstream() + "?cursor=4", n.JetstreamV2() + "?cursor=1"} {
+		r, all := dial(t, url), ""
+		for !strings.Contains(all, Suspended) {
+			line, err := r.raw()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all += string(line)
+		}
+		if strings.Contains(all, "lost") || !strings.Contains(all, "kept") {
+			t.Errorf("%s: %s", url, all)
+		}
+		if strings.HasSuffix(url, "=1") && !strings.Contains(all, `"handle":"user-0.test"`) {
+			t.Errorf("%s: no handle: %s", url, all)
+		}
+	}
+	if n.Faults.Fired(JetstreamDrop) != 1 || n.RelaySeq() != 6 {
+		t.Errorf("fired %d times; the relay is at %d", n.Faults.Fired(JetstreamDrop), n.RelaySeq())
+	}
+}
+
 func TestJetstreamRequests(t *testing.T) {
 	t.Parallel()
 	n := start(t, Config{})
