@@ -317,14 +317,12 @@ func TestProof(t *testing.T) {
 	if _, err := prove(car, stranger, path); err == nil {
 		t.Error("proven without a key")
 	}
-	// Whatever single byte changes: it is this record, or none.
+	// Whatever bit changes, one of each byte: it is this record, or none.
 	for i := range car {
-		for _, flip := range []byte{1, 0x80, 0xFF} {
-			bad := bytes.Clone(car)
-			bad[i] ^= flip
-			if got, err := prove(bad, id, path); err == nil && !bytes.Equal(got.block, rec.block) {
-				t.Fatalf("byte %d: another record is proven", i)
-			}
+		bad := bytes.Clone(car)
+		bad[i] ^= 1 << (i % 8)
+		if got, err := prove(bad, id, path); err == nil && !bytes.Equal(got.block, rec.block) {
+			t.Fatalf("byte %d: another record is proven", i)
 		}
 	}
 	for i := range car {
