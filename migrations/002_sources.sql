@@ -59,6 +59,9 @@ create table atview.repo (
     updated_at   timestamptz not null default now()
 ) with (fillfactor = 70);
 create index repo_due_idx on atview.repo (due_at) where state in ('queued', 'failed', 'fetching');
+-- Those that somebody waits for, and that are not to wait for all that was listed.
+create index repo_urgent_idx on atview.repo (due_at)
+    where (why <> 'listed' or wanted_rev <> '') and state in ('queued', 'failed', 'fetching');
 create index repo_state_idx on atview.repo (state);
 
 -- How far the repositories of a collection have been listed.

@@ -1,6 +1,7 @@
 -- Takes repositories that are due, and those whose claim has run out. Of hosts that
 -- are to be left alone none is taken, as far as is known where a repository is.
--- The claim is numbered, so that who has lost one can change nothing by it.
+-- The claim is numbered, so that who has lost one can change nothing by it. What
+-- the tables have already as of a later rev is not to be read at an older one.
 -- name: ClaimRepos :many
 with due as (
     select did from atview.repo
@@ -13,9 +14,27 @@ with due as (
 update atview.repo r
 set state = 'fetching', claim = r.claim + 1, updated_at = now(),
     claimed_until = now() + make_interval(secs => @lease_seconds), due_at = now() + make_interval(secs => @lease_seconds)
-from due
+from due left join atview.actor a on a.did = due.did
 where r.did = due.did
-returning r.did, r.claim, r.wanted_rev, r.attempts;
+returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev;
+
+-- The same for those that somebody waits for: asked for, seen, or declared anew.
+-- They must not stand in a queue behind all that a relay has listed.
+-- name: ClaimUrgentRepos :many
+with due as (
+    select did from atview.repo
+    where (why <> 'listed' or wanted_rev <> '') and state in ('queued', 'failed', 'fetching') and due_at <= now()
+      and (pds is null or pds <> all(@busy::text[]))
+    order by due_at
+    limit @most
+    for update skip locked
+)
+update atview.repo r
+set state = 'fetching', claim = r.claim + 1, updated_at = now(),
+    claimed_until = now() + make_interval(secs => @lease_seconds), due_at = now() + make_interval(secs => @lease_seconds)
+from due left join atview.actor a on a.did = due.did
+where r.did = due.did
+returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev;
 
 -- Extends claims, and says which are still held. One that the fold has finished
 -- already is.
@@ -45,11 +64,12 @@ set state = 'gone', claimed_until = null, reason = @reason::text, pds = coalesce
 where did = @did and claim = @claim and state = 'fetching';
 
 -- Notes that a repository is on the log. The fold may have been quicker; but what
--- it has finished may also have been the snapshot before this one.
+-- it has finished may also have been the snapshot before this one. The attempts are
+-- counted until it is in the tables.
 -- name: PublishRepo :exec
 update atview.repo
 set state = case when state = 'done' and rev = @rev::text and coverage = @coverage::text then 'done' else 'published' end,
-    claimed_until = null, attempts = 0, reason = null, pds = @pds::text,
+    claimed_until = null, reason = null, pds = @pds::text,
     rev = @rev::text, coverage = @coverage::text, records = @records::bigint, bytes = @bytes::bigint, updated_at = now()
 where did = @did and claim = @claim and state in ('fetching', 'done');
 
@@ -66,10 +86,12 @@ where state = 'published' and did > @after and updated_at < now() - make_interva
 order by did
 limit @most;
 
--- Asks again for those of them that the fold must have passed.
+-- Asks again for those of them that the fold must have passed. Should it pass them
+-- again and again, they are read more and more rarely.
 -- name: QueueLostRepos :execrows
 update atview.repo r
-set state = 'queued', due_at = now(), updated_at = now()
+set state = 'queued', attempts = attempts + 1, updated_at = now(),
+    due_at = now() + make_interval(secs => @delay_seconds) * power(2, case when attempts < 10 then attempts else 10 end)
 from (select unnest(@dids::text[]) as did, unnest(@claims::bigint[]) as claim) k
 where r.did = k.did and r.claim = k.claim and r.state = 'published';
 
@@ -88,6 +110,14 @@ where state in ('done', 'published') and (coalesce(coverage, '') <> all(@digests
 update atview.repo
 set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
 where state in ('failed', 'gone');
+
+-- Asks again for repositories that a PDS withheld, and whose account has come back
+-- since.
+-- name: QueueReturnedRepos :execrows
+update atview.repo r
+set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
+from atview.actor a
+where r.state = 'gone' and a.did = r.did and a.status = 'active' and a.account_at > r.updated_at;
 
 -- name: CountRepos :many
 select state, count(*) as repos, coalesce(sum(records), 0)::bigint as records from atview.repo group by state;

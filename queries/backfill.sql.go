@@ -23,9 +23,9 @@ with due as (
 update atview.repo r
 set state = 'fetching', claim = r.claim + 1, updated_at = now(),
     claimed_until = now() + make_interval(secs => $1), due_at = now() + make_interval(secs => $1)
-from due
+from due left join atview.actor a on a.did = due.did
 where r.did = due.did
-returning r.did, r.claim, r.wanted_rev, r.attempts
+returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev
 `
 
 type ClaimReposParams struct {
@@ -37,13 +37,15 @@ type ClaimReposParams struct {
 type ClaimReposRow struct {
 	Did       string
 	Claim     int64
-	WantedRev string
 	Attempts  int32
+	WantedRev string
+	SyncedRev *string
 }
 
 // Takes repositories that are due, and those whose claim has run out. Of hosts that
 // are to be left alone none is taken, as far as is known where a repository is.
-// The claim is numbered, so that who has lost one can change nothing by it.
+// The claim is numbered, so that who has lost one can change nothing by it. What
+// the tables have already as of a later rev is not to be read at an older one.
 func (q *Queries) ClaimRepos(ctx context.Context, db DBTX, arg ClaimReposParams) ([]ClaimReposRow, error) {
 	rows, err := db.Query(ctx, claimRepos, arg.LeaseSeconds, arg.Busy, arg.Most)
 	if err != nil {
@@ -56,8 +58,68 @@ func (q *Queries) ClaimRepos(ctx context.Context, db DBTX, arg ClaimReposParams)
 		if err := rows.Scan(
 			&i.Did,
 			&i.Claim,
-			&i.WantedRev,
 			&i.Attempts,
+			&i.WantedRev,
+			&i.SyncedRev,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const claimUrgentRepos = `-- name: ClaimUrgentRepos :many
+with due as (
+    select did from atview.repo
+    where (why <> 'listed' or wanted_rev <> '') and state in ('queued', 'failed', 'fetching') and due_at <= now()
+      and (pds is null or pds <> all($2::text[]))
+    order by due_at
+    limit $3
+    for update skip locked
+)
+update atview.repo r
+set state = 'fetching', claim = r.claim + 1, updated_at = now(),
+    claimed_until = now() + make_interval(secs => $1), due_at = now() + make_interval(secs => $1)
+from due left join atview.actor a on a.did = due.did
+where r.did = due.did
+returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev
+`
+
+type ClaimUrgentReposParams struct {
+	LeaseSeconds float64
+	Busy         []string
+	Most         int32
+}
+
+type ClaimUrgentReposRow struct {
+	Did       string
+	Claim     int64
+	Attempts  int32
+	WantedRev string
+	SyncedRev *string
+}
+
+// The same for those that somebody waits for: asked for, seen, or declared anew.
+// They must not stand in a queue behind all that a relay has listed.
+func (q *Queries) ClaimUrgentRepos(ctx context.Context, db DBTX, arg ClaimUrgentReposParams) ([]ClaimUrgentReposRow, error) {
+	rows, err := db.Query(ctx, claimUrgentRepos, arg.LeaseSeconds, arg.Busy, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ClaimUrgentReposRow
+	for rows.Next() {
+		var i ClaimUrgentReposRow
+		if err := rows.Scan(
+			&i.Did,
+			&i.Claim,
+			&i.Attempts,
+			&i.WantedRev,
+			&i.SyncedRev,
 		); err != nil {
 			return nil, err
 		}
@@ -345,7 +407,7 @@ func (q *Queries) MoveDiscovery(ctx context.Context, db DBTX, arg MoveDiscoveryP
 const publishRepo = `-- name: PublishRepo :exec
 update atview.repo
 set state = case when state = 'done' and rev = $1::text and coverage = $2::text then 'done' else 'published' end,
-    claimed_until = null, attempts = 0, reason = null, pds = $3::text,
+    claimed_until = null, reason = null, pds = $3::text,
     rev = $1::text, coverage = $2::text, records = $4::bigint, bytes = $5::bigint, updated_at = now()
 where did = $6 and claim = $7 and state in ('fetching', 'done')
 `
@@ -361,7 +423,8 @@ type PublishRepoParams struct {
 }
 
 // Notes that a repository is on the log. The fold may have been quicker; but what
-// it has finished may also have been the snapshot before this one.
+// it has finished may also have been the snapshot before this one. The attempts are
+// counted until it is in the tables.
 func (q *Queries) PublishRepo(ctx context.Context, db DBTX, arg PublishRepoParams) error {
 	_, err := db.Exec(ctx, publishRepo,
 		arg.Rev,
@@ -416,19 +479,22 @@ func (q *Queries) PublishedRepos(ctx context.Context, db DBTX, arg PublishedRepo
 
 const queueLostRepos = `-- name: QueueLostRepos :execrows
 update atview.repo r
-set state = 'queued', due_at = now(), updated_at = now()
-from (select unnest($1::text[]) as did, unnest($2::bigint[]) as claim) k
+set state = 'queued', attempts = attempts + 1, updated_at = now(),
+    due_at = now() + make_interval(secs => $1) * power(2, case when attempts < 10 then attempts else 10 end)
+from (select unnest($2::text[]) as did, unnest($3::bigint[]) as claim) k
 where r.did = k.did and r.claim = k.claim and r.state = 'published'
 `
 
 type QueueLostReposParams struct {
-	Dids   []string
-	Claims []int64
+	DelaySeconds float64
+	Dids         []string
+	Claims       []int64
 }
 
-// Asks again for those of them that the fold must have passed.
+// Asks again for those of them that the fold must have passed. Should it pass them
+// again and again, they are read more and more rarely.
 func (q *Queries) QueueLostRepos(ctx context.Context, db DBTX, arg QueueLostReposParams) (int64, error) {
-	result, err := db.Exec(ctx, queueLostRepos, arg.Dids, arg.Claims)
+	result, err := db.Exec(ctx, queueLostRepos, arg.DelaySeconds, arg.Dids, arg.Claims)
 	if err != nil {
 		return 0, err
 	}
@@ -444,6 +510,23 @@ where state = 'published'
 // Asks again for repositories that were on a log that has lost its end.
 func (q *Queries) QueuePublished(ctx context.Context, db DBTX) (int64, error) {
 	result, err := db.Exec(ctx, queuePublished)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const queueReturnedRepos = `-- name: QueueReturnedRepos :execrows
+update atview.repo r
+set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
+from atview.actor a
+where r.state = 'gone' and a.did = r.did and a.status = 'active' and a.account_at > r.updated_at
+`
+
+// Asks again for repositories that a PDS withheld, and whose account has come back
+// since.
+func (q *Queries) QueueReturnedRepos(ctx context.Context, db DBTX) (int64, error) {
+	result, err := db.Exec(ctx, queueReturnedRepos)
 	if err != nil {
 		return 0, err
 	}

@@ -57,8 +57,9 @@ type Config struct {
 	RelistEvery time.Duration
 
 	// Workers is how many repositories are under way at a time, from the download to
-	// the log. Default 8: the network is slow, and each has up to [FetchConfig.Limits]
-	// on disk.
+	// the log. Default 16: so many keep two CPUs busy although the network is slow,
+	// and four hosts that trickle do not occupy them all. Each may have
+	// Fetch.Limits.Bytes on disk.
 	Workers int
 	// Verifiers is how many of them are verified and published at a time. Default: the
 	// number of CPUs; each may need some 320 MB (see car.Limits).
@@ -97,7 +98,7 @@ func (c *Config) validate() error {
 	c.Hosts.setDefaults()
 	c.MaxReposPerCollection = or(c.MaxReposPerCollection, 100_000)
 	c.RelistEvery = or(c.RelistEvery, 24*time.Hour)
-	c.Workers = or(c.Workers, 8)
+	c.Workers = or(c.Workers, 16)
 	c.Verifiers = or(c.Verifiers, runtime.GOMAXPROCS(0))
 	c.Lease = or(c.Lease, time.Minute)
 	c.MinRetry = or(c.MinRetry, 30*time.Second)
@@ -204,17 +205,15 @@ func (b *Backfill) Add(ctx context.Context, dids []syntax.DID, why string) error
 }
 
 // addNew asks for repositories that nobody has asked for yet.
-func (b *Backfill) addNew(ctx context.Context, dids []syntax.DID, why string) (int64, error) {
-	var added int64
+func (b *Backfill) addNew(ctx context.Context, dids []syntax.DID, why string) error {
 	for _, batch := range batches(dids) {
-		n, err := b.q.QueueNewRepos(ctx, b.cfg.Pool, queries.QueueNewReposParams{Dids: batch, Whys: slices.Repeat([]string{why}, len(batch))})
+		_, err := b.q.QueueNewRepos(ctx, b.cfg.Pool, queries.QueueNewReposParams{Dids: batch, Whys: slices.Repeat([]string{why}, len(batch))})
 		if err != nil {
-			return added, fmt.Errorf("queue %d repositories: %w", len(dids), err)
+			return fmt.Errorf("queue %d repositories: %w", len(dids), err)
 		}
-		added += n
 	}
 	notify(b.wake)
-	return added, nil
+	return nil
 }
 
 // batches are the DIDs as they go into a statement: each once, and all statements
@@ -299,8 +298,7 @@ func deref(s *string) string {
 	return *s
 }
 
-// Fetch fetches a repository and verifies it; nothing is published. See
-// [Fetcher.Fetch].
+// Fetcher is what single repositories are fetched with; nothing is published.
 func (b *Backfill) Fetcher() *Fetcher { return b.fetcher }
 
 // Run reads repositories until ctx is done, which is not an error. It waits for

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,7 +137,7 @@ func TestAnswers(t *testing.T) {
 		{"suspended", xrpc(400, "RepoSuspended"), "gone", backfill.ReasonSuspended},
 		{"not found", xrpc(400, "RepoNotFound"), "gone", backfill.ReasonNotFound},
 		{"not found, in the words of the reference PDS", func(w http.ResponseWriter, _ *http.Request, a *account) {
-			w.WriteHeader(400)
+			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprintf(w, `{"error":"InvalidRequest","message":"Could not find repo for DID: %s"}`, a.did)
 		}, "gone", backfill.ReasonNotFound},
 		{"server error", xrpc(500, "InternalServerError"), "failed", backfill.ReasonHTTP},
@@ -144,7 +145,7 @@ func TestAnswers(t *testing.T) {
 		{"a web page", func(w http.ResponseWriter, _ *http.Request, _ *account) { io.WriteString(w, "<html>") }, "failed", backfill.Reason(car.ReasonFile)}, //nolint:errcheck // as in ServeHTTP
 		{"10 GB to come", func(w http.ResponseWriter, r *http.Request, _ *account) {
 			w.Header().Set("Content-Length", "10000000000")
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 			w.(http.Flusher).Flush()
 			<-r.Context().Done() // who reads on would wait until the download is too slow
 		}, "failed", backfill.ReasonTooLarge},
@@ -183,7 +184,7 @@ func TestAnswers(t *testing.T) {
 			last.Data = append([]byte{0xff}, last.Data[1:]...)
 		}), "failed", backfill.Reason(car.ReasonBlock)},
 		{"with text that Postgres does not hold", func(w http.ResponseWriter, _ *http.Request, _ *account) {
-			w.WriteHeader(418)
+			w.WriteHeader(http.StatusTeapot)
 			io.WriteString(w, "a\x00b\xff") //nolint:errcheck // as in ServeHTTP
 		}, "failed", backfill.ReasonHTTP},
 	}
@@ -216,10 +217,8 @@ func TestAnswers(t *testing.T) {
 		if !strings.HasPrefix(r.Reason, string(c.reason)+": ") {
 			t.Errorf("%s: %q, want %q", c.name, r.Reason, c.reason)
 		}
-		if want := 0; c.state == "failed" {
-			if want = 1; r.Attempts != want {
-				t.Errorf("%s: %d attempts", c.name, r.Attempts)
-			}
+		if (r.Attempts == 1) != (c.state == "failed") {
+			t.Errorf("%s: %d attempts", c.name, r.Attempts)
 		}
 	}
 	for i := range 20 {
@@ -281,7 +280,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	b := w.new(w.config())
 	w.run(b)
 	w.add(b, a.did)
-	if r := w.state(a.did, "published"); r.Attempts != 0 || r.Reason != "" || w.net.times(a.did) != 4 {
+	if r := w.state(a.did, "published"); r.Attempts != 3 || r.Reason != "" || w.net.times(a.did) != 4 {
 		t.Errorf("%+v after %d requests", r, w.net.times(a.did))
 	}
 }
@@ -494,10 +493,6 @@ func TestKilled(t *testing.T) {
 			cfg.Lease = 300 * time.Millisecond
 			cfg.Workers = 2
 
-			// The first process has a database of its own making: its connections can be
-			// taken away, so that it changes nothing any more.
-			first := cfg
-			first.Pool = w.pool
 			reached := make(chan struct{})
 			var once sync.Once
 			hold := make(chan struct{})
@@ -514,7 +509,7 @@ func TestKilled(t *testing.T) {
 					return false
 				})
 			}
-			b := w.new(first)
+			b := w.new(cfg)
 			stop := w.run(b)
 			w.add(b, dids...)
 			switch at {
@@ -647,12 +642,7 @@ func TestNewCollectionHasRepositoriesReadAgain(t *testing.T) {
 	w.until("the new one is listed", func() bool {
 		w.net.mu.Lock()
 		defer w.net.mu.Unlock()
-		for _, l := range w.net.listed {
-			if l == "app.bsky.feed.like@" {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(w.net.listed, "app.bsky.feed.like@")
 	})
 	w.finish()
 	w.state(a.did, "done")

@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,8 +39,8 @@ func (b *Backfill) check(ctx context.Context) error {
 		case <-b.replanned:
 			covered = time.Time{}
 		case <-tick.C:
-			if err := b.lost(ctx); err != nil && ctx.Err() == nil {
-				b.cfg.Log.Warn().Err(err).Msg("check that published repositories arrive")
+			if err := errors.Join(b.lost(ctx), b.returned(ctx)); err != nil && ctx.Err() == nil {
+				b.cfg.Log.Warn().Err(err).Msg("look for repositories that have to be read again")
 			}
 		}
 	}
@@ -84,7 +85,7 @@ func (b *Backfill) lost(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var arg queries.QueueLostReposParams
+		arg := queries.QueueLostReposParams{DelaySeconds: b.cfg.MinRetry.Seconds()}
 		for _, r := range rows {
 			if drained[stream.Partition(syntax.DID(r.Did), len(drained))] {
 				arg.Dids = append(arg.Dids, r.Did)
@@ -104,6 +105,16 @@ func (b *Backfill) lost(ctx context.Context) error {
 		}
 		after = rows[len(rows)-1].Did
 	}
+}
+
+// returned queues repositories of accounts that have come back.
+func (b *Backfill) returned(ctx context.Context) error {
+	n, err := b.q.QueueReturnedRepos(ctx, b.cfg.Pool)
+	if n > 0 {
+		b.cfg.Log.Info().Int64("repos", n).Msg("accounts have come back; reading their repositories")
+		notify(b.wake)
+	}
+	return err
 }
 
 // drained says of each partition of the lane whether all of it is in the tables.

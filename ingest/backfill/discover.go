@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/jackc/pgx/v5"
@@ -37,7 +38,7 @@ const (
 // discover lists repositories, and does so again from time to time.
 func (b *Backfill) discover(ctx context.Context) error {
 	err := b.persist(ctx, "queue the repositories of the configuration", func() error {
-		_, err := b.addNew(ctx, b.cfg.DIDs, "asked")
+		err := b.addNew(ctx, b.cfg.DIDs, "asked")
 		return err
 	})
 	if err != nil {
@@ -185,7 +186,7 @@ func (b *Backfill) page(ctx context.Context, at queries.DiscoveryParams, row que
 			}
 		}
 	}
-	if _, err := b.addNew(ctx, dids, "listed"); err != nil {
+	if err := b.addNew(ctx, dids, "listed"); err != nil {
 		return false, err
 	}
 	n, err := b.q.MoveDiscovery(ctx, b.cfg.Pool, move)
@@ -250,7 +251,7 @@ func (b *Backfill) ask(ctx context.Context, at queries.DiscoveryParams, cursor s
 const maxCursor = 4096
 
 // clean reports whether Postgres can hold a text.
-func clean(s string) bool { return !slices.Contains([]byte(s), 0) }
+func clean(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // notServed reports whether a host says that it has no such method. A PDS hands it
 // on to an app view, as whom it wants a login (401); others say 404 or 501.

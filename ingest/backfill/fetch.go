@@ -34,13 +34,14 @@ type FetchConfig struct {
 	// Timeout bounds a download. Default 30 min: 1 GiB at 600 kB/s.
 	Timeout time.Duration
 	// MinSpeed is how many bytes a second a download must bring, seen over each
-	// SpeedWindow, the wait for the first byte included. Default 1,024, over 30 s:
-	// below that it is not slow but stuck.
+	// SpeedWindow, the wait for the first byte included. Default 8,192, over 30 s:
+	// what is slower at home, with four downloads at a time, is stuck. A repository
+	// of less than 240 kB may take the 30 s.
 	MinSpeed    int64
 	SpeedWindow time.Duration
-	// TempDir is where downloads lie until they are published. Default
-	// [os.TempDir]. A PDS decides how much of it is used: [car.Limits] for each
-	// worker.
+	// TempDir is where downloads lie until they are published; it is made if it is
+	// not there. Default [os.TempDir]. PDSes decide how much of it is used, up to
+	// Limits.Bytes for each worker.
 	TempDir string
 }
 
@@ -54,7 +55,7 @@ func (c *FetchConfig) validate() error {
 	}
 	c.Limits.Bytes = or(c.Limits.Bytes, 1<<30) // as package car has it
 	c.Timeout = or(c.Timeout, 30*time.Minute)
-	c.MinSpeed = or(c.MinSpeed, 1024)
+	c.MinSpeed = or(c.MinSpeed, 8192)
 	c.SpeedWindow = or(c.SpeedWindow, 30*time.Second)
 	if c.TempDir == "" {
 		c.TempDir = os.TempDir()
@@ -91,6 +92,8 @@ type request struct {
 	did    syntax.DID
 	minRev syntax.TID
 	want   func(syntax.NSID) bool
+	// retry is whether it has failed before.
+	retry bool
 }
 
 // gate is who has to be asked before each step that costs something.
@@ -128,7 +131,7 @@ func (f *Fetcher) fetch(ctx context.Context, req request, g gate) (*car.Repo, st
 			return repo, id.PDS, nil
 		}
 		why, ok := errors.AsType[*Error](err)
-		if !ok || again || !why.maybeMoved() {
+		if !ok || again || !why.maybeMoved(req.retry) {
 			return nil, id.PDS, err
 		}
 		fresh, rerr := f.cfg.Directory.Refresh(ctx, req.did)
@@ -167,7 +170,7 @@ func sameKey(a, b atcrypto.PublicKey) bool {
 // attempt fetches from one PDS.
 func (f *Fetcher) attempt(ctx context.Context, req request, id identity.Identity, g gate) (*car.Repo, error) {
 	switch {
-	case id.PDS == "":
+	case id.PDS == "" || !clean(id.PDS):
 		return nil, &Error{Reason: ReasonNoPDS, Err: errors.New("the DID document names no PDS")}
 	case id.Key == nil:
 		return nil, &Error{Reason: ReasonNoKey, PDS: id.PDS, Err: errors.New("the DID document names no key that is understood")}
@@ -217,6 +220,11 @@ const tempPattern = "atview-repo-*.car"
 // temp makes a file that nobody has to remove.
 func (f *Fetcher) temp() (*tempFile, error) {
 	file, err := os.CreateTemp(f.cfg.TempDir, tempPattern)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(f.cfg.TempDir, 0o700); err == nil {
+			file, err = os.CreateTemp(f.cfg.TempDir, tempPattern)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

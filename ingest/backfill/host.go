@@ -202,6 +202,16 @@ func (hs *hosts) away(name string) time.Duration {
 	return hs.later(h, now, h.paused.Sub(now))
 }
 
+// wait is for how long a host is paused.
+func (hs *hosts) wait(name string) time.Duration {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if h := hs.m[name]; h != nil {
+		return max(time.Until(h.paused), 0)
+	}
+	return 0
+}
+
 // answered notes that a host works.
 func (hs *hosts) answered(name string) {
 	hs.mu.Lock()

@@ -213,11 +213,14 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	var err error
-	w.lane, err = stream.Open(t.Context(), w.nats.Connect(), stream.Config{Name: "atview_backfill", Partitions: partitions})
-	if err != nil {
+	if w.lane, err = streamOf(w, "atview_backfill", 0); err != nil {
 		t.Fatal(err)
 	}
 	return w
+}
+
+func streamOf(w *world, name string, maxBytes int64) (*stream.Log, error) {
+	return stream.Open(w.t.Context(), w.nats.Connect(), stream.Config{Name: name, Partitions: partitions, MaxBytes: maxBytes})
 }
 
 func (w *world) config() backfill.Config {

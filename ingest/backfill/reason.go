@@ -127,12 +127,14 @@ func (e *Error) final() bool {
 }
 
 // maybeMoved reports whether an account that has moved to another PDS, or has
-// another key, would explain it.
-func (e *Error) maybeMoved() bool {
+// another key, would explain it. Of a host that is out of order, that is asked only
+// when it was so before: else each of its repositories would have us ask.
+func (e *Error) maybeMoved(retry bool) bool {
 	switch e.Reason {
-	case ReasonNotFound, ReasonDeactivated, ReasonTakendown, ReasonSuspended, ReasonHTTP, ReasonConnection,
-		Reason(car.ReasonSignature), Reason(car.ReasonOld):
+	case ReasonNotFound, ReasonDeactivated, ReasonTakendown, ReasonSuspended, Reason(car.ReasonSignature), Reason(car.ReasonOld):
 		return true
+	case ReasonHTTP, ReasonConnection, ReasonBlocked:
+		return retry
 	}
 	return false
 }

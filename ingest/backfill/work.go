@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,15 +44,11 @@ func (b *Backfill) work(ctx context.Context) error {
 	tick := time.NewTicker(b.cfg.Poll)
 	defer tick.Stop()
 	for {
-		free := most - b.running()
 		// Not for each one that ends, but a few at a time.
-		if free > 0 && (free >= b.cfg.Workers || b.running() == 0) {
-			busy, _ := b.hosts.busy()
+		if free := most - b.running(); (free >= b.cfg.Workers || free == most) && b.hosts.wait(directory) == 0 {
 			var rows []queries.ClaimReposRow
 			err := b.persist(ctx, "claim repositories", func() (err error) {
-				rows, err = b.q.ClaimRepos(ctx, b.cfg.Pool, queries.ClaimReposParams{
-					Busy: busy, Most: int32(free), LeaseSeconds: b.cfg.Lease.Seconds(), //nolint:gosec // a few dozens
-				})
+				rows, err = b.claim(ctx, free)
 				return err
 			})
 			if err != nil {
@@ -70,6 +67,29 @@ func (b *Backfill) work(ctx context.Context) error {
 	}
 }
 
+// claim takes up to most repositories, those first that somebody waits for.
+func (b *Backfill) claim(ctx context.Context, most int) ([]queries.ClaimReposRow, error) {
+	busy, _ := b.hosts.busy()
+	arg := queries.ClaimUrgentReposParams{Busy: busy, Most: int32(most), LeaseSeconds: b.cfg.Lease.Seconds()} //nolint:gosec // a few dozens
+	urgent, err := b.q.ClaimUrgentRepos(ctx, b.cfg.Pool, arg)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]queries.ClaimReposRow, 0, most)
+	for _, row := range urgent {
+		rows = append(rows, queries.ClaimReposRow(row))
+	}
+	if most -= len(rows); most == 0 {
+		return rows, nil
+	}
+	arg.Most = int32(most) //nolint:gosec // as above
+	others, err := b.q.ClaimRepos(ctx, b.cfg.Pool, queries.ClaimReposParams(arg))
+	if err != nil && len(rows) == 0 {
+		return nil, err
+	}
+	return append(rows, others...), nil // those that are claimed are to be read
+}
+
 func (b *Backfill) running() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,7 +99,9 @@ func (b *Backfill) running() int {
 func (b *Backfill) start(ctx context.Context, running *sync.WaitGroup, row queries.ClaimReposRow) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	j := &job{
-		did: syntax.DID(row.Did), claim: row.Claim, minRev: syntax.TID(row.WantedRev), attempts: int(row.Attempts),
+		did: syntax.DID(row.Did), claim: row.Claim, attempts: int(row.Attempts),
+		// The fold takes no snapshot that is older than what it has settled.
+		minRev: syntax.TID(max(row.WantedRev, deref(row.SyncedRev))),
 		cancel: cancel, done: make(chan struct{}),
 	}
 	b.mu.Lock()
@@ -207,6 +229,10 @@ func (b *Backfill) settle(ctx context.Context, what string, write func(context.C
 	_ = b.persist(ctx, what, func() error { return write(ctx) }) // its error is that of ctx
 }
 
+// directory stands among the hosts for the one that has the did:plc documents.
+// While it is away nothing is claimed: all repositories would fail, one by one.
+const directory = "directory"
+
 // read fetches, verifies and publishes a repository. It returns where the
 // repository is, as far as that is known, and why it was not read: an [*Error], a
 // [*deferError], or nothing that is its fault.
@@ -214,7 +240,13 @@ func (b *Backfill) read(ctx context.Context, j *job) (pds string, err error) {
 	p := b.plan.Load()
 	t := &turn{b: b}
 	defer t.end()
-	repo, pds, err := b.fetcher.fetch(ctx, request{did: j.did, minRev: j.minRev, want: p.want}, t)
+	isPLC := strings.HasPrefix(string(j.did), "did:plc:")
+	repo, pds, err := b.fetcher.fetch(ctx, request{did: j.did, minRev: j.minRev, want: p.want, retry: j.attempts > 0}, t)
+	if e, ok := errors.AsType[*Error](err); isPLC && ok && e.Reason == ReasonIdentity {
+		b.hosts.failed(directory)
+	} else if isPLC && ctx.Err() == nil {
+		b.hosts.answered(directory)
+	}
 	if e, ok := errors.AsType[*Error](err); ok && slices.Contains(withheld, e.Reason) {
 		if perr := b.onLane(ctx, func(pub *stream.Publisher) error { return b.withhold(ctx, pub, j.did, e.Reason) }); perr != nil {
 			return pds, perr
