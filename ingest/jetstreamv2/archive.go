@@ -223,10 +223,12 @@ func (r *archiveRun) step(ctx context.Context) error {
 	switch {
 	case r.pending != nil:
 		return r.serve(ctx, r.pending)
-	case r.span.next == 0 && !r.cfg.Once:
+	case r.span.next == 0 && !r.cfg.Once && r.pact.begun() == "":
 		return r.wait(ctx)
 	case r.span.next == 0:
-		return r.pin(ctx, span{next: 1})
+		// If Live has begun, the log has lost the cursor since. What was sealed then is
+		// sealed now.
+		return r.pin(ctx, span{host: r.pact.begun(), next: 1})
 	case r.span.of != digest(wants):
 		r.cfg.Log.Info().Msg("other collections are wanted of Jetstream's archive; reading it from its beginning")
 		return r.pin(ctx, span{host: r.span.host, next: 1, all: r.span.all})

@@ -663,6 +663,23 @@ func TestLiveAndArchive(t *testing.T) {
 		}
 	})
 
+	t.Run("ALogThatLostTheArchivesCursor", func(t *testing.T) {
+		t.Parallel()
+		f := startFake(t)
+		threeSegments(f)
+		live, archive := newSources(t, Config{URLs: []string{f.url()}, Archive: true})
+		run(t, live, stream.Cursor{}, newSink())
+		read := func(lines []source.Line) bool { return lastCursor(lines).Value == 61 }
+		for range 2 {
+			out := newSink()
+			stop := run(t, archive, stream.Cursor{}, out)
+			if got := keys(events(out.until(t, read))); len(got) != 48 {
+				t.Errorf("%v", got)
+			}
+			stop() //nolint:errcheck // cancelled
+		}
+	})
+
 	t.Run("LiveWithoutTheArchiveThatEnded", func(t *testing.T) {
 		t.Parallel()
 		f := startFake(t)

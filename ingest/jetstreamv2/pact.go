@@ -15,6 +15,8 @@ type pact struct {
 
 	mu    sync.Mutex
 	ended chan struct{} // closed while an archive that ran does not
+	// host is the one of which Live has begun; empty before.
+	host string
 }
 
 // need is what Live has: where it has read to, seq 0 for nothing yet.
@@ -64,12 +66,24 @@ func (p *pact) ask(ctx context.Context, n need) (begin, error) {
 	}
 	select {
 	case a := <-r.answer:
+		if a.err == nil {
+			p.mu.Lock()
+			p.host = or(a.begin.host, n.host)
+			p.mu.Unlock()
+		}
 		return a.begin, a.err
 	case <-ended:
 		return begin{}, errNoArchive
 	case <-ctx.Done():
 		return begin{}, ctx.Err()
 	}
+}
+
+// begun returns the host of which Live has begun, and empty before.
+func (p *pact) begun() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.host
 }
 
 // start says that an archive runs; what it returns is to be called when it does
