@@ -1,6 +1,7 @@
 package backfill_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/atview/atview/ingest/backfill"
+	"github.com/atview/atview/ingest/car/cartest"
+	"github.com/atview/atview/ingest/stream"
 )
 
 type listed struct {
@@ -456,4 +459,44 @@ func TestOlderThanTheTables(t *testing.T) {
 	if r := w.state(a.did, "failed"); !strings.HasPrefix(r.Reason, "old: ") {
 		t.Errorf("%+v", r)
 	}
+}
+
+// A log that has no room for a record may have room for the end mark, which is
+// short.
+func TestEndMarkWaitsForItsRecords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.net.add(didOf(1), 0)
+	w.net.put(a, rev1, map[string][]byte{
+		"app.bsky.feed.post/long": cartest.Record(t, map[string]any{"$type": "app.bsky.feed.post", "text": strings.Repeat("x", 100_000)}),
+	})
+	const room = 200_000
+	small, err := streamOf(w, "atview_small", room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filler, err := small.NewPublisher(stream.PublisherConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer filler.Close()
+	if err := filler.Reject(t.Context(), &stream.Event{DID: didOf(2)}, make([]byte, room-50_000), errors.New("fills the log")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := filler.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := w.config()
+	cfg.Lane = small
+	b := w.new(cfg)
+	w.run(b)
+	w.add(b, a.did)
+	began := time.Now()
+	w.until("a mark would be on the log", func() bool { return b.Stats().RecordsPublished == 1 && time.Since(began) > 300*time.Millisecond })
+	if small, err = streamOf(w, "atview_small", 10*room); err != nil {
+		t.Fatal(err)
+	}
+	w.state(a.did, "published")
+	events, _ := w.published(small)
+	w.snapshot(events[a.did], 1, rev1)
 }

@@ -102,10 +102,10 @@ func TestHosts(t *testing.T) {
 
 	run("FailuresDouble", func(t *testing.T) {
 		hs := testHosts(nil)
-		for i, want := range []time.Duration{1, 2, 4, 8} {
+		for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second} {
 			hs.failed(a)
 			hs.failed(a) // one that was under way, too
-			if w := hs.wait(a); w != want*time.Second {
+			if w := hs.wait(a); w != want {
 				t.Errorf("failure %d: %s", i, w)
 			}
 			time.Sleep(hs.wait(a)) //nolint:forbidigo // as above

@@ -115,6 +115,12 @@ func (b *Backfill) publish(ctx context.Context, pub *stream.Publisher, repo *car
 		}
 		b.counters.records.Add(1)
 	}
+	// Not before all records are stored: of those under way, the log may refuse a
+	// long one for lack of room and take a short one behind it. An end mark that
+	// came first would have the fold delete what is still to come.
+	if _, err := pub.Flush(ctx); err != nil {
+		return err
+	}
 	end := stream.Event{DID: repo.DID, TimeUS: at, Kind: stream.KindSync, Sync: &stream.Sync{
 		Rev: repo.Rev, Complete: true, Coverage: coverage,
 	}}
