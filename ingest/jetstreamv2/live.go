@@ -205,7 +205,14 @@ func (r *liveRun) loop(ctx context.Context) error {
 				left++
 			}
 		}
-		if failures%left == 0 && !sleep(ctx, backoff(r.cfg, failures/left-1)) {
+		if failures%left != 0 {
+			continue
+		}
+		wait := backoff(r.cfg, failures/left-1)
+		if refusal != nil {
+			wait = max(wait, refusal.retryAfter)
+		}
+		if !sleep(ctx, wait) {
 			return ctx.Err()
 		}
 	}
