@@ -126,9 +126,13 @@ func (a *app) openBackfill() error {
 	if err != nil {
 		return err
 	}
+	fetch, err := fetchConfig(a.s, a.peers)
+	if err != nil {
+		return err
+	}
 	a.backfill, err = backfill.New(backfill.Config{
 		Pool: a.pool, Lane: a.lane,
-		Fetch:       fetchConfig(a.s, a.peers),
+		Fetch:       fetch,
 		Hosts:       backfill.HostConfig{Concurrency: a.s.BackfillPerHost, Rate: a.s.BackfillHostRate},
 		NSIDs:       collectionsOf(a.catalog),
 		Collections: wanted,
@@ -139,12 +143,14 @@ func (a *app) openBackfill() error {
 	return err
 }
 
-func fetchConfig(s *settings, p *peers) backfill.FetchConfig {
-	return backfill.FetchConfig{
-		Directory: p.identities, HTTP: p.client,
-		Limits:  car.Limits{Bytes: s.BackfillMaxBytes},
-		TempDir: filepath.Join(s.Data, "tmp"),
+// fetchConfig says how a repository is fetched. Downloads lie in the data folder:
+// a system's temporary one may be in memory.
+func fetchConfig(s *settings, p *peers) (backfill.FetchConfig, error) {
+	dir := filepath.Join(s.Data, "tmp")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return backfill.FetchConfig{}, fmt.Errorf("data folder: %w", err)
 	}
+	return backfill.FetchConfig{Directory: p.identities, HTTP: p.client, Limits: car.Limits{Bytes: s.BackfillMaxBytes}, TempDir: dir}, nil
 }
 
 func collectionsOf(cat *schema.Catalog) []syntax.NSID {

@@ -180,7 +180,11 @@ func (a *audit) repositories(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.fetch, err = backfill.NewFetcher(fetchConfig(a.s, peers)); err != nil {
+	fetch, err := fetchConfig(a.s, peers)
+	if err != nil {
+		return err
+	}
+	if a.fetch, err = backfill.NewFetcher(fetch); err != nil {
 		return err
 	}
 	var broken, failed []syntax.DID
