@@ -85,7 +85,7 @@ func (s *Source) check(ctx context.Context, f frame) outcome {
 func newOutcome(kind stream.Kind, seq int64, did, at string, data []byte) (o outcome, ok bool) {
 	o.seq = seq
 	now := time.Now()
-	o.time, _ = time.Parse(time.RFC3339Nano, at) // zero if it is none
+	o.time = parseTime(at)
 	// The time of the frame is the time of the event, but for those of a clock that
 	// is wrong.
 	o.timeUS = now.UnixMicro()
@@ -101,6 +101,15 @@ func newOutcome(kind stream.Kind, seq int64, did, at string, data []byte) (o out
 		return o, false
 	}
 	return o, true
+}
+
+// parseTime returns the zero time for what is none.
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 func (o *outcome) event(kind stream.Kind) stream.Event {

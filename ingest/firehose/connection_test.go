@@ -126,7 +126,7 @@ func TestConnection(t *testing.T) {
 			return behaviour{}
 		})
 		a, out := newAccount(1), newSink()
-		src := newSource(t, Config{URLs: []string{h.url()}, Directory: newDirectory(a), MinBackoff: time.Hour, MaxBackoff: time.Hour})
+		src := newSource(t, Config{URLs: []string{h.url()}, Directory: newDirectory(a)})
 		run(t, src, stream.Cursor{Value: 1000, Host: h.name()}, out)
 		if q := h.request(t, 1); q.Has("cursor") {
 			t.Errorf("%v", q)
@@ -136,6 +136,21 @@ func TestConnection(t *testing.T) {
 		if out.at(t, 6); out.cursors[0].Value != 4 || src.Stats().Lost != 1 {
 			t.Errorf("%v, %+v", out.cursors, src.Stats())
 		}
+	})
+
+	t.Run("FutureCursorOfAHostThatCountsAnew", func(t *testing.T) {
+		t.Parallel()
+		h := startHost(t, func(conn int) behaviour {
+			if conn == 0 {
+				return behaviour{first: [][]byte{errorFrame(futureCursor)}, over: true}
+			}
+			return behaviour{}
+		})
+		a, out := newAccount(1), newSink()
+		h.append(posts(t, a, 1, 5)...) // since it began
+		src := newSource(t, Config{URLs: []string{h.url()}, Directory: newDirectory(a), ConnectTimeout: 200 * time.Millisecond})
+		run(t, src, stream.Cursor{Value: 1000, Host: h.name(), Time: time.Now()}, out)
+		same(t, out.count(t, 5), creates(1, 5)...)
 	})
 
 	t.Run("OutdatedCursor", func(t *testing.T) {
@@ -171,7 +186,8 @@ func TestConnection(t *testing.T) {
 
 	t.Run("AnotherHostTakesOver", func(t *testing.T) {
 		t.Parallel()
-		// The first host takes a connection, breaks, and is back when the other breaks.
+		// The first host breaks after two frames, and is back when the other breaks. The
+		// other one is asked what it sends now, which is nothing, and then for all it has.
 		one := startHost(t, func(conn int) behaviour {
 			if conn == 1 {
 				return behaviour{status: http.StatusServiceUnavailable}
@@ -179,30 +195,27 @@ func TestConnection(t *testing.T) {
 			return behaviour{cut: map[int]int{0: 2}[conn]}
 		})
 		two := startHost(t, func(conn int) behaviour {
-			if conn == 0 {
-				return behaviour{cut: 2}
+			if conn > 1 {
+				return behaviour{status: http.StatusBadGateway}
 			}
-			return behaviour{status: http.StatusBadGateway}
+			return behaviour{cut: 4}
 		})
 		a, out := newAccount(1), newSink()
-		dir := newDirectory(a)
-		src := newSource(t, Config{URLs: []string{one.url(), two.url()}, Directory: dir})
-		run(t, src, stream.Cursor{Value: 100, Host: one.name()}, out)
-		one.append(posts(t, a, 101, 2)...) // then it is cut
-		if q := two.request(t, 0); q.Has("cursor") {
-			t.Errorf("the other host is asked for %v", q)
+		for i := range int64(5) {
+			msg := a.commit(t, 101+i, post("com.example.post/"+strconv.FormatInt(101+i, 10), 1))
+			one.append(at(msg.Seq, encode(t, "#commit", msg)))
+			if i < 4 {
+				msg.Seq = 7001 + i
+				two.append(at(msg.Seq, encode(t, "#commit", msg)))
+			}
 		}
-		lost := a.frame(t, 103, post("com.example.post/103", 1))
-		later := a.commit(t, 7001, post("com.example.post/104", 1))
-		latest := a.commit(t, 7002, post("com.example.post/105", 1))
-		one.append(lost)
-		two.append(at(7001, encode(t, "#commit", later)), at(7002, encode(t, "#commit", latest))) // then it is cut
-		later.Seq, latest.Seq = 104, 105
-		one.append(at(104, encode(t, "#commit", later)), at(105, encode(t, "#commit", latest)), a.frame(t, 106, post("com.example.post/106", 1)))
-		lines := out.until(t, func() bool { return out.cursors[len(out.cursors)-1].Value == 106 })
-		// What the other host did not have is asked for, and what the first one has is
-		// known already.
-		same(t, lines, "create 101", "create 102", "create 104", "sync "+later.Rev, "create 105", "create 106")
+		src := newSource(t, Config{URLs: []string{one.url(), two.url()}, Directory: newDirectory(a), ConnectTimeout: 200 * time.Millisecond})
+		run(t, src, stream.Cursor{Value: 100, Host: one.name()}, out)
+		lines := out.until(t, func() bool { return len(out.cursors) > 0 && out.cursors[len(out.cursors)-1].Value == 105 })
+		same(t, lines, creates(101, 5)...)
+		if two.request(t, 0).Has("cursor") || two.request(t, 1).Get("cursor") != "0" {
+			t.Errorf("the other host is asked for %v, %v", two.request(t, 0), two.request(t, 1))
+		}
 		if q := one.request(t, 2); q.Get("cursor") != "102" {
 			t.Errorf("back at the first host: %v", q)
 		}
@@ -211,6 +224,65 @@ func TestConnection(t *testing.T) {
 				t.Errorf("cursor %+v", c)
 			}
 		}
+		if st := src.Stats(); st.Seen != 4 || st.Resyncs != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+
+	t.Run("AnotherHostIsSearchedByTime", func(t *testing.T) {
+		t.Parallel()
+		// A host that has been quiet, then busy; some PDSes' clocks are wrong.
+		const first, n = 500_000, 6000
+		begin := time.Now().Add(-3 * time.Hour).Truncate(time.Second)
+		when := make([]time.Time, n)
+		var now [][]byte
+		h := startHost(t, func(int) behaviour { return behaviour{now: now} })
+		for i := range when {
+			d := time.Duration(i) * 3 * time.Second
+			if i > n/2 {
+				d = n/2*3*time.Second + time.Duration(i-n/2)*500*time.Millisecond
+			}
+			when[i] = begin.Add(d)
+			said := when[i]
+			if i%9 == 0 {
+				said = said.Add(time.Duration(i%5-2) * time.Hour)
+			}
+			h.append(identityAt(t, first+int64(i), said))
+		}
+		for i := range int64(probeFrames) {
+			now = append(now, identityAt(t, first+n+i, when[n-1]).data)
+		}
+		src := newSource(t, Config{URLs: []string{h.url()}, Trust: true})
+		for _, i := range []int{n - 1, 5432, 4567, n / 2, 1234, 100} {
+			before := h.connections()
+			got, err := src.seek(t.Context(), src.hosts[0], when[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := int(got + 1 - first)
+			if k < 0 || k > i || when[i].Sub(when[k]) > 2*closeEnough {
+				t.Errorf("searched frame %d, found %d", i, k)
+				continue
+			}
+			probes := h.connections() - before
+			t.Logf("%v too much, %d connections", when[i].Sub(when[k]), probes)
+			if probes > 15 {
+				t.Errorf("%d connections", probes)
+			}
+		}
+		got, err := src.seek(t.Context(), src.hosts[0], begin.Add(-time.Hour))
+		if err != nil || got != 0 || src.Stats().Lost != 1 {
+			t.Errorf("before the oldest: %d, %v", got, err)
+		}
+	})
+
+	t.Run("ACursorOfAHostThatIsNotReadAnyMore", func(t *testing.T) {
+		t.Parallel()
+		h, a, out := startHost(t, nil), newAccount(1), newSink()
+		h.append(posts(t, a, 11, 3)...)
+		src := newSource(t, Config{URLs: []string{h.url()}, Directory: newDirectory(a), ConnectTimeout: 100 * time.Millisecond})
+		run(t, src, stream.Cursor{Value: 7000, Host: "gone.test", Time: time.Now()}, out)
+		same(t, out.at(t, 13), creates(11, 3)...)
 	})
 
 	t.Run("TheCursorsHostComesFirst", func(t *testing.T) {
@@ -281,19 +353,20 @@ func TestConnection(t *testing.T) {
 		out.hold = make(chan struct{})
 		src := newSource(t, Config{
 			URLs: []string{h.url()}, Directory: newDirectory(a), BufferFrames: buffered, Workers: 2,
-			IdleTimeout: 20 * time.Millisecond, PingEvery: 10 * time.Millisecond,
+			IdleTimeout: time.Second, PingEvery: 500 * time.Millisecond,
 		})
 		run(t, src, stream.Cursor{Value: 100, Host: h.name()}, out)
 		poll := time.NewTicker(time.Millisecond)
 		defer poll.Stop()
+		patience := time.After(time.Minute)
 		for src.Status().Buffered < buffered {
 			select {
 			case <-poll.C:
-			case <-t.Context().Done():
+			case <-patience:
 				t.Fatal("buffer does not fill")
 			}
 		}
-		<-time.After(200 * time.Millisecond) // ten times as long as a connection may be idle
+		<-time.After(3 * time.Second) // three times as long as a connection may be idle
 		h.mu.Lock()
 		sent := h.sent
 		h.mu.Unlock()
@@ -317,4 +390,10 @@ func TestConnection(t *testing.T) {
 			t.Errorf("%v, %d lines", err, len(out.lines))
 		}
 	})
+}
+
+// identityAt is a frame with nothing but a number and a time.
+func identityAt(t testing.TB, seq int64, when time.Time) numbered {
+	t.Helper()
+	return at(seq, encode(t, "#identity", &comatproto.SyncSubscribeRepos_Identity{Did: "did:plc:1", Seq: seq, Time: when.UTC().Format(time.RFC3339Nano)}))
 }

@@ -35,19 +35,25 @@
 //
 // # Cursors and hosts
 //
-// Each host numbers its frames as it likes, so a cursor is of one host. A host that
-// is read for the first time begins with what happens now ([Config.FromStart]: with
-// the oldest that it has), and the beginning is emitted before the first event. A
-// host that has been read in this run, or is the cursor's, goes on from there.
+// Each host numbers its frames as it likes, so a cursor is of one host. The first
+// host that is ever read begins with what happens now ([Config.FromStart]: with the
+// oldest that it has), and the beginning is emitted before the first event. A host
+// that has been read in this run, or is the cursor's, goes on from there.
 //
-// So when another host takes over there is a gap, between where the one ended and
-// where the other is. The same when a host says that the cursor is too old
-// (OutdatedCursor), or one that it has never been at (FutureCursor: it has begun to
-// count anew), or if it just does count anew, which is taken for a fact after 100
-// frames. The gap is logged, and noticed for each repository of which a commit from
-// before is remembered, when it commits again: that commit does not follow, and a
-// sync event asks for the repository. What repositories did in the gap that do not
-// commit again is for a check of all repositories to find.
+// When another host takes over, it is searched for the time at which the one before
+// stopped, by asking it what it has at a number, and read from
+// [Config.RewindOtherHost] before that; what comes twice is known by its rev. So a
+// relay that stands in for another leaves no gap. The same is done when a host says
+// that it has never been at the cursor (FutureCursor: it has begun to count anew). A
+// host that sends nothing when asked for what happens now is read from its oldest.
+// If it just counts anew, that is taken for a fact after 100 frames.
+//
+// What a host does not have any more (it says OutdatedCursor, or the search ends
+// before its oldest) is a gap. It is logged and counted ([Stats.Lost]), and noticed
+// for each repository of which a commit from before is remembered, when it commits
+// again: that commit does not follow, and a sync event asks for the repository. What
+// repositories did in the gap that do not commit again is for a check of all
+// repositories to find.
 //
 // # What it leaves to others
 //

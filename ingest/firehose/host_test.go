@@ -22,7 +22,8 @@ type behaviour struct {
 	mute   bool // sends nothing, nor answers pings
 	quiet  bool // sends nothing, but answers pings
 	first  [][]byte
-	over   bool // ends the connection after first
+	over   bool     // ends the connection after first
+	now    [][]byte // for who asks for what happens now
 }
 
 // host is a relay or a PDS, with real websockets.
@@ -144,6 +145,9 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	gone := conn.CloseRead(ctx)
+	if !q.Has("cursor") {
+		b.first = append(b.first, b.now...)
+	}
 	for _, f := range b.first {
 		if conn.Write(gone, websocket.MessageBinary, f) != nil {
 			return

@@ -122,20 +122,45 @@ func (ses *session) run(ctx context.Context) error {
 	return err
 }
 
+// dial connects at the cursor of the host, which it looks for if the host has none
+// and another one has been read before.
 func (ses *session) dial(ctx context.Context) (*websocket.Conn, error) {
 	s := ses.src
-	u := *ses.url
-	ses.pos.host = u.Host
-	cursor, known := ses.pos.cursors[u.Host]
-	if known || s.cfg.FromStart {
-		q := u.Query()
-		q.Set("cursor", strconv.FormatInt(cursor, 10))
-		u.RawQuery = q.Encode()
-		ses.asked = known
-	}
 	s.mu.Lock()
-	s.status.Host = u.Host
+	s.status.Host = ses.url.Host
 	s.mu.Unlock()
+	ses.pos.host = ses.url.Host
+	cursor, known := ses.pos.cursors[ses.url.Host]
+	if last := ses.pos.when(); !known && !last.IsZero() {
+		found, err := s.seek(ctx, ses.url, last.Add(-s.cfg.RewindOtherHost))
+		if err != nil {
+			return nil, err
+		}
+		s.cfg.Log.Info().Str("host", ses.url.Host).Int64("cursor", found).Time("since", last).Msg("going on at another host")
+		cursor, known = found, true
+		ses.pos.cursors[ses.url.Host] = found
+	}
+	ask := &cursor
+	if !known && !s.cfg.FromStart {
+		ask = nil
+	}
+	ses.asked = known
+	conn, err := s.dial(ctx, ses.url, ask)
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Log.Info().Str("host", ses.url.Host).Int64("cursor", cursor).Msg("firehose connected")
+	return conn, nil
+}
+
+// dial connects; without a cursor it asks for what happens from now on.
+func (s *Source) dial(ctx context.Context, to *url.URL, cursor *int64) (*websocket.Conn, error) {
+	u := *to
+	if cursor != nil {
+		q := u.Query()
+		q.Set("cursor", strconv.FormatInt(*cursor, 10))
+		u.RawQuery = q.Encode()
+	}
 	dctx, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
 	defer cancel()
 	conn, resp, err := websocket.Dial(dctx, u.String(), &websocket.DialOptions{
@@ -149,10 +174,9 @@ func (ses *session) dial(ctx context.Context) (*websocket.Conn, error) {
 		}
 		return nil, fmt.Errorf("connection to %s: %w", u.Host, err)
 	}
-	// Frames that are too large are cut here, by read: the library would drop the
-	// connection, and the same frame would come again.
+	// Frames that are too large are cut when they are read: the library would drop
+	// the connection, and the same frame would come again.
 	conn.SetReadLimit(-1)
-	s.cfg.Log.Info().Str("host", u.Host).Int64("cursor", cursor).Msg("firehose connected")
 	return conn, nil
 }
 
@@ -331,7 +355,7 @@ func (ses *session) deliver(o *outcome) error {
 	}
 	s.count(func(st *Stats) { st.add(o, m, stand) })
 
-	ses.pos.done(o.seq)
+	ses.pos.done(o.seq, o.timeUS)
 	for i, line := range o.lines {
 		if i == len(o.lines)-1 {
 			line.Cursor = ses.pos.at()

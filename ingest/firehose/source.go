@@ -33,8 +33,7 @@ type Config struct {
 	URLs []string
 	// Name of the source. Default "firehose".
 	Name string
-	// FromStart begins with the oldest that a host still has, if there is no cursor
-	// for it: days of the whole network at a relay, what has happened lately at a PDS.
+	// FromStart begins with the oldest that the host still has, if there is no cursor: days of the whole network at a relay, what has happened lately at a PDS.
 	// Default: with what happens now.
 	FromStart bool
 	// Directory has the accounts' keys. It is needed, unless Trust is set.
@@ -56,6 +55,9 @@ type Config struct {
 	// MaxFrame is the longest frame in bytes. Default 16 MiB; hosts should not send
 	// more than 5 MB (https://atproto.com/specs/sync#firehose).
 	MaxFrame int
+	// RewindOtherHost is how much is read again when another host takes over. Default
+	// 60 s: how far it is behind the network is its own.
+	RewindOtherHost time.Duration
 	// IdleTimeout is how long a connection may bring nothing. Default 5 min: one PDS
 	// may well be silent, and whether it lives is for pings to find out.
 	IdleTimeout time.Duration
@@ -103,7 +105,7 @@ func (c *Config) validate() (hosts []*url.URL, err error) {
 		"Workers": int64(c.Workers), "LookupTimeout": int64(c.LookupTimeout), "Heads": int64(c.Heads),
 		"MaxFrame": int64(c.MaxFrame), "BufferFrames": int64(c.BufferFrames), "BufferBytes": c.BufferBytes,
 		"IdleTimeout": int64(c.IdleTimeout), "PingEvery": int64(c.PingEvery), "ConnectTimeout": int64(c.ConnectTimeout),
-		"MinBackoff": int64(c.MinBackoff), "MaxBackoff": int64(c.MaxBackoff), "CursorEvery": int64(c.CursorEvery),
+		"MinBackoff": int64(c.MinBackoff), "MaxBackoff": int64(c.MaxBackoff), "CursorEvery": int64(c.CursorEvery), "RewindOtherHost": int64(c.RewindOtherHost),
 	} {
 		if n < 0 {
 			faults = append(faults, fmt.Errorf("%s must not be negative", name))
@@ -114,6 +116,7 @@ func (c *Config) validate() (hosts []*url.URL, err error) {
 	c.LookupTimeout = or(c.LookupTimeout, 10*time.Second)
 	c.Heads = or(c.Heads, 200_000)
 	c.MaxFrame = or(c.MaxFrame, 16<<20)
+	c.RewindOtherHost = or(c.RewindOtherHost, 60*time.Second)
 	c.IdleTimeout = or(c.IdleTimeout, 5*time.Minute)
 	c.PingEvery = or(c.PingEvery, 20*time.Second)
 	c.ConnectTimeout = or(c.ConnectTimeout, 20*time.Second)
@@ -248,7 +251,7 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 	if i := slices.IndexFunc(s.hosts, func(u *url.URL) bool { return u.Host == from.Host }); i >= 0 {
 		host = i // which understands the cursor
 	} else if from.Value > 0 {
-		s.cfg.Log.Warn().Str("host", from.Host).Int64("cursor", from.Value).Msg("cursor is of a host that is not read any more: what it had since then is found out repository by repository")
+		s.cfg.Log.Warn().Str("host", from.Host).Int64("cursor", from.Value).Msg("cursor is of a host that is not read any more: another one is asked for what happened since then")
 	}
 	for {
 		ses := &session{src: s, url: s.hosts[host], pos: pos, chain: chain, emit: emit}
@@ -264,9 +267,12 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 			return ses.emitErr
 		case errors.As(err, &said) && said.Name == futureCursor && ses.asked:
 			s.count(func(st *Stats) { st.Lost++ })
-			s.cfg.Log.Error().Str("host", ses.url.Host).Int64("cursor", pos.at().Value).Msg("host has never been at our cursor; going on without one")
+			s.cfg.Log.Error().Str("host", ses.url.Host).Int64("cursor", pos.at().Value).Msg("host has never been at our cursor; looking for the time instead")
 			pos.forget()
-			continue
+			if !sleep(ctx, s.cfg.MinBackoff) {
+				return ctx.Err()
+			}
+			continue // with the same host: nothing else is wrong with it
 		case errors.As(err, &status) && status.permanent(served[host]):
 			refused[host] = err
 			if !slices.Contains(refused, nil) {
