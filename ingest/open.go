@@ -13,6 +13,7 @@ import (
 	"github.com/atview/atview/ingest/jetstream"
 	"github.com/atview/atview/ingest/jetstreamv2"
 	"github.com/atview/atview/ingest/source"
+	"github.com/atview/atview/ingest/tap"
 )
 
 // OpenConfig is what sources of all kinds are made with. What a spec says (URLs,
@@ -21,6 +22,7 @@ type OpenConfig struct {
 	Jetstream   jetstream.Config
 	JetstreamV2 jetstreamv2.Config
 	Firehose    firehose.Config
+	Tap         tap.Config
 	// Directory has the keys that a firehose's commits are signed with.
 	Directory identity.Directory
 	// HTTP makes connections to hosts that the user has named.
@@ -73,6 +75,10 @@ func (s Spec) open(cfg OpenConfig) (src, archive source.Source, err error) {
 		c := cfg.Firehose
 		c.URLs, c.Name, c.Directory, c.Log = s.URLs, s.Name(), cfg.Directory, log
 		src, err = firehose.New(c)
+	case Tap:
+		c := cfg.Tap
+		c.URL, c.Name, c.Log = s.URLs[0], s.Name(), log
+		src, err = tap.New(c)
 	}
 	return src, archive, err
 }

@@ -48,6 +48,7 @@ func TestOpen(t *testing.T) {
 			{[]string{"wss://one.test/subscribe, ws://localhost:8080/subscribe/", "wss://three.test/subscribe?x=1", "file:" + path}, []string{"jetstream", "file:" + path}},
 			{[]string{"wss://one.test" + v2, "wss://one.test/subscribe", "wss://two.test" + v2}, []string{"jetstream-v2", "jetstream"}},
 			{[]string{"wss://one.test" + firehose + ",wss://two.test" + firehose, "wss://three.test" + firehose}, []string{"firehose:one.test", "firehose:three.test"}},
+			{[]string{"tap+ws://one.test:2480/channel", "tap+wss://admin:secret@two.test/channel"}, []string{"tap:one.test:2480", "tap:two.test"}},
 		}
 		for _, c := range cases {
 			specs, err := ingest.Parse(c.urls)
