@@ -1,6 +1,7 @@
 package backfill_test
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -156,6 +157,17 @@ func TestAnswers(t *testing.T) {
 					return
 				}
 			}
+		}, "failed", backfill.ReasonTooLarge},
+		{"a gzip bomb", func(w http.ResponseWriter, _ *http.Request, _ *account) {
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			zeros := make([]byte, 1<<20)
+			for range 1000 {
+				if _, err := z.Write(zeros); err != nil {
+					return
+				}
+			}
+			z.Close()
 		}, "failed", backfill.ReasonTooLarge},
 		{"stalled", func(w http.ResponseWriter, r *http.Request, _ *account) {
 			w.Write([]byte{1, 2, 3})

@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -34,8 +35,9 @@ type HostConfig struct {
 	// MaxWait is for how long a repository waits in memory for its host; beyond that
 	// it goes back into the queue. Default 5 s.
 	MaxWait time.Duration
-	// MaxWaiting is how many do so. Default 8: enough to keep a host busy, too few to
-	// keep the others out.
+	// MaxWaiting is how many do so. Default 32, which is half of what the default
+	// number of workers claims: enough to keep a host busy, and the rest is for the
+	// others.
 	MaxWaiting int
 	// MinBackoff and MaxBackoff bound for how long a host is left alone that does not
 	// answer or has an error of its own; that doubles with each in a row. Default
@@ -53,7 +55,7 @@ func (c *HostConfig) setDefaults() {
 		c.Rate = 8
 	}
 	c.MaxWait = or(c.MaxWait, 5*time.Second)
-	c.MaxWaiting = or(c.MaxWaiting, 8)
+	c.MaxWaiting = or(c.MaxWaiting, 32)
 	c.MinBackoff = or(c.MinBackoff, time.Second)
 	c.MaxBackoff = or(c.MaxBackoff, 10*time.Minute)
 	c.MaxPause = or(c.MaxPause, time.Hour)
@@ -68,6 +70,7 @@ func or[T int | int64 | int32 | time.Duration](v, otherwise T) T {
 
 type host struct {
 	running, waiting int
+	full             bool          // since MaxWaiting waited, until half of them do
 	changed          chan struct{} // closed and replaced when a request ends
 	tokens           float64
 	filled           time.Time // when tokens was right
@@ -141,6 +144,7 @@ func (hs *hosts) acquire(ctx context.Context, name string) error {
 			return &deferError{name, delay}
 		}
 		h.waiting++
+		h.full = h.full || h.waiting >= hs.cfg.MaxWaiting
 		changed := h.changed
 		hs.mu.Unlock()
 
@@ -162,13 +166,15 @@ func (hs *hosts) acquire(ctx context.Context, name string) error {
 	}
 }
 
-// later is when the next one that is sent away is to come again.
+// later is when the next one that is sent away is to come again. One that only
+// finds too many others waiting comes soon: until the host has room, nothing more
+// of it is claimed (see busy).
 func (hs *hosts) later(h *host, now time.Time, wait time.Duration) time.Duration {
-	step := hs.cfg.MaxWait / time.Duration(2*hs.cfg.MaxWaiting)
-	if hs.cfg.Rate > 0 {
-		step = seconds(1 / hs.cfg.Rate)
+	if wait == 0 || hs.cfg.Rate < 0 {
+		return wait + hs.cfg.MaxWait/10 + rand.N(hs.cfg.MaxWait/2)
 	}
-	first := now.Add(max(wait, step))
+	step := seconds(1 / hs.cfg.Rate)
+	first := now.Add(max(wait, step) + time.Duration(h.waiting)*step)
 	if h.backlog.Before(first) {
 		h.backlog = first
 	} else {
@@ -263,7 +269,10 @@ func (hs *hosts) busy() (names []string, paused int) {
 		if now.Before(h.paused) {
 			paused++
 		}
-		if h.paused.Sub(now) > hs.cfg.MaxWait || h.waiting >= hs.cfg.MaxWaiting {
+		if h.waiting <= hs.cfg.MaxWaiting/2 {
+			h.full = false // not sooner, or each one that leaves would have many come
+		}
+		if h.paused.Sub(now) > hs.cfg.MaxWait || h.full {
 			names = append(names, name)
 		}
 	}

@@ -138,6 +138,28 @@ func TestHosts(t *testing.T) {
 		}
 	})
 
+	run("TooManyWaitingIsNotARate", func(t *testing.T) {
+		hs := testHosts(func(c *HostConfig) { c.MaxWaiting, c.Concurrency = 1, 1 })
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := hs.acquire(ctx, a); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := hs.acquire(ctx, a); !errors.Is(err, context.Canceled) {
+				t.Errorf("%v", err)
+			}
+		})
+		synctest.Wait()
+		for range 1000 {
+			if d := delay(t, hs.acquire(ctx, a)); d > 3*time.Second || d < 500*time.Millisecond {
+				t.Fatalf("come again in %s", d)
+			}
+		}
+		cancel()
+		wg.Wait()
+	})
+
 	run("FewAtATimeAndFewWait", func(t *testing.T) {
 		hs := testHosts(func(c *HostConfig) { c.Concurrency, c.MaxWaiting = 2, 3 })
 		ctx, cancel := context.WithCancel(t.Context())
@@ -176,12 +198,18 @@ func TestHosts(t *testing.T) {
 		hs.release(a)
 		synctest.Wait()
 		check(3, 5)
+		if names, _ := hs.busy(); len(names) != 1 {
+			t.Errorf("busy with two of three waiting: %v", names)
+		}
+		hs.release(a)
+		synctest.Wait()
+		check(4, 5)
 		if names, _ := hs.busy(); len(names) != 0 {
-			t.Errorf("busy: %v", names)
+			t.Errorf("busy with one of three waiting: %v", names)
 		}
 		cancel()
 		wg.Wait()
-		if ended != 2 {
+		if ended != 1 {
 			t.Errorf("%d ended with ctx", ended)
 		}
 		hs.mu.Lock()

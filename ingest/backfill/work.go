@@ -44,11 +44,12 @@ func (b *Backfill) work(ctx context.Context) error {
 	tick := time.NewTicker(b.cfg.Poll)
 	defer tick.Stop()
 	for {
-		// Not for each one that ends, but a few at a time.
-		if free := most - b.running(); (free >= b.cfg.Workers || free == most) && b.hosts.wait(directory) == 0 {
+		more := true
+		for more && most-b.running() >= b.cfg.Workers && b.hosts.wait(directory) == 0 {
+			// A few at a time: of these, all may be of one host.
 			var rows []queries.ClaimReposRow
 			err := b.persist(ctx, "claim repositories", func() (err error) {
-				rows, err = b.claim(ctx, free)
+				rows, err = b.claim(ctx, b.cfg.Workers)
 				return err
 			})
 			if err != nil {
@@ -57,6 +58,7 @@ func (b *Backfill) work(ctx context.Context) error {
 			for _, row := range rows {
 				b.start(ctx, &running, row)
 			}
+			more = len(rows) == b.cfg.Workers
 		}
 		select {
 		case <-ctx.Done():
