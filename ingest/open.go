@@ -3,7 +3,6 @@ package ingest
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -81,12 +80,4 @@ func (s Spec) open(cfg OpenConfig) (src, archive source.Source, err error) {
 		src, err = tap.New(c)
 	}
 	return src, archive, err
-}
-
-// String is the spec as it may be given.
-func (s Spec) String() string {
-	if s.Kind == File {
-		return s.Name()
-	}
-	return strings.Join(s.URLs, ",")
 }

@@ -143,3 +143,16 @@ func (s Spec) HTTP() string {
 	return (&url.URL{Scheme: scheme, Host: u.Host}).String()
 }
 
+// String is the spec as it was given, without passwords.
+func (s Spec) String() string {
+	if s.Kind == File {
+		return s.Name()
+	}
+	shown := make([]string, len(s.URLs))
+	for i, raw := range s.URLs {
+		if u, err := url.Parse(raw); err == nil {
+			shown[i] = u.Redacted()
+		}
+	}
+	return strings.Join(shown, ",")
+}
