@@ -92,7 +92,7 @@ func (c *Config) validate() (hosts []*url.URL, err error) {
 			faults = append(faults, err)
 			continue
 		case u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
-			faults = append(faults, fmt.Errorf("URL %q: want wss://HOST%s", s, method))
+			faults = append(faults, fmt.Errorf("URL %q: want wss://HOST%s", u.Redacted(), method))
 		case strings.Trim(u.Path, "/") == "":
 			u.Path = method
 		}
