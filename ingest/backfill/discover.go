@@ -33,7 +33,12 @@ const (
 	stoppedLimit  = "limit"       // MaxReposPerCollection
 	stoppedServer = "not-served"  // the host does not list by collection; all are listed
 	stoppedLoop   = "same-cursor" // the host gives the same page again and again
+
+	// maxRepeats is how often that is taken for a passing fault.
+	maxRepeats = 5
 )
+
+var errRepeats = errors.New("the page leads back to itself")
 
 // discover lists repositories, and does so again from time to time.
 func (b *Backfill) discover(ctx context.Context) error {
@@ -99,7 +104,7 @@ func (b *Backfill) list(ctx context.Context, collection string) (served bool, er
 				from, row.Repos = "", 0
 			}
 		}
-		done, err := b.page(ctx, at, row, from)
+		done, err := b.page(ctx, at, row, from, failures >= maxRepeats)
 		switch {
 		case ctx.Err() != nil:
 			return false, ctx.Err()
@@ -123,8 +128,8 @@ func (b *Backfill) list(ctx context.Context, collection string) (served bool, er
 }
 
 // page asks for the page at a cursor, queues what is on it, and notes how far that
-// is.
-func (b *Backfill) page(ctx context.Context, at queries.DiscoveryParams, row queries.DiscoveryRow, from string) (done bool, err error) {
+// is. A page that leads back to itself is an error, or, with giveUp, the end.
+func (b *Backfill) page(ctx context.Context, at queries.DiscoveryParams, row queries.DiscoveryRow, from string, giveUp bool) (done bool, err error) {
 	if err := b.hosts.acquire(ctx, at.Host); err != nil {
 		return false, err
 	}
@@ -173,9 +178,11 @@ func (b *Backfill) page(ctx context.Context, at queries.DiscoveryParams, row que
 		// A PDS gives a cursor on its last page, too: only an empty one is the end.
 		case page.Cursor == "" || len(page.Repos) == 0:
 			stop("")
+		case page.Cursor == from && !giveUp:
+			return false, errRepeats
 		case page.Cursor == from:
 			stop(stoppedLoop)
-			log.Warn().Msg("host gives the same cursor again; listing stops")
+			log.Warn().Msg("host gives the same cursor again and again; listing stops")
 		}
 		if over || move.Repos >= b.cfg.MaxReposPerCollection && !move.Done {
 			log.Warn().Int64("repos", move.Repos).Msg("collection has more repositories than are listed (max repos per collection)")

@@ -137,7 +137,7 @@ func (f *Fetcher) fetch(ctx context.Context, req request, g gate) (*car.Repo, st
 		fresh, rerr := f.cfg.Directory.Refresh(ctx, req.did)
 		switch {
 		case rerr != nil:
-			if why.final() {
+			if why.final(0) {
 				// Only who knows that the account is still there may say that it has nothing.
 				return nil, id.PDS, f.identityError(ctx, rerr)
 			}

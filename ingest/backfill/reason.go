@@ -121,9 +121,15 @@ func reasonOf(e *outbound.StatusError) Reason {
 // withheld are the reasons for which the account is not active, as its PDS says.
 var withheld = []Reason{ReasonDeactivated, ReasonTakendown, ReasonSuspended}
 
+// maxUnknown is how often a DID that does not exist is looked for: one that is new
+// may not have reached all mirrors of the directory.
+const maxUnknown = 5
+
 // final reports whether asking again is of no use until something changes.
-func (e *Error) final() bool {
-	return slices.Contains(withheld, e.Reason) || e.Reason == ReasonNotFound || e.Reason == ReasonNoDID || e.Reason == ReasonMethod
+// Attempts is how often it has failed before.
+func (e *Error) final(attempts int) bool {
+	return slices.Contains(withheld, e.Reason) || e.Reason == ReasonNotFound || e.Reason == ReasonMethod ||
+		e.Reason == ReasonNoDID && attempts+1 >= maxUnknown
 }
 
 // maybeMoved reports whether an account that has moved to another PDS, or has

@@ -186,7 +186,7 @@ func (b *Backfill) run(ctx context.Context, j *job) {
 			return b.deferRepo(ctx, j, at, deferred.delay)
 		case isError && e.Reason == ReasonRate:
 			return b.deferRepo(ctx, j, at, b.hosts.away(e.PDS))
-		case isError && e.final():
+		case isError && e.final(j.attempts):
 			log.Debug().Err(e).Msg("repository is not to be had")
 			return b.q.GoneRepo(ctx, b.cfg.Pool, queries.GoneRepoParams{Did: string(j.did), Claim: j.claim, Reason: e.text(), Pds: at})
 		case isError:
