@@ -36,14 +36,25 @@ from due left join atview.actor a on a.did = due.did
 where r.did = due.did
 returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev;
 
--- Extends claims, and says which are still held. One that the fold has finished
--- already is.
--- name: HoldRepos :many
+-- Extends claims. Here and below, rows are taken that nobody has locked: a
+-- statement about many would otherwise wait for the fold, and the fold for it.
+-- name: HoldRepos :exec
+with held as (
+    select r.did from atview.repo r
+    join (select unnest(@dids::text[]) as did, unnest(@claims::bigint[]) as claim) k on k.did = r.did and k.claim = r.claim
+    where r.state = 'fetching'
+    for update of r skip locked
+)
 update atview.repo r
 set claimed_until = now() + make_interval(secs => @lease_seconds), due_at = now() + make_interval(secs => @lease_seconds)
-from (select unnest(@dids::text[]) as did, unnest(@claims::bigint[]) as claim) k
-where r.did = k.did and r.claim = k.claim and r.state in ('fetching', 'done')
-returning r.did;
+from held
+where r.did = held.did;
+
+-- Says which claims are still held. One that the fold has finished already is.
+-- name: HeldRepos :many
+select r.did from atview.repo r
+join (select unnest(@dids::text[]) as did, unnest(@claims::bigint[]) as claim) k on k.did = r.did and k.claim = r.claim
+where r.state in ('fetching', 'done');
 
 -- Gives a claim back; the repository is due again after a delay.
 -- name: DeferRepo :exec
@@ -75,9 +86,11 @@ where did = @did and claim = @claim and state in ('fetching', 'done');
 
 -- Asks again for repositories that were on a log that has lost its end.
 -- name: QueuePublished :execrows
-update atview.repo
+with lost as (select did from atview.repo where state = 'published' for update skip locked)
+update atview.repo r
 set state = 'queued', due_at = now(), updated_at = now()
-where state = 'published';
+from lost
+where r.did = lost.did;
 
 -- Repositories that have been on the log for a while and are not in the tables.
 -- name: PublishedRepos :many
@@ -89,11 +102,17 @@ limit @most;
 -- Asks again for those of them that the fold must have passed. Should it pass them
 -- again and again, they are read more and more rarely.
 -- name: QueueLostRepos :execrows
+with lost as (
+    select r.did from atview.repo r
+    join (select unnest(@dids::text[]) as did, unnest(@claims::bigint[]) as claim) k on k.did = r.did and k.claim = r.claim
+    where r.state = 'published'
+    for update of r skip locked
+)
 update atview.repo r
 set state = 'queued', attempts = attempts + 1, updated_at = now(),
     due_at = now() + make_interval(secs => @delay_seconds) * power(2, case when attempts < 10 then attempts else 10 end)
-from (select unnest(@dids::text[]) as did, unnest(@claims::bigint[]) as claim) k
-where r.did = k.did and r.claim = k.claim and r.state = 'published';
+from lost
+where r.did = lost.did;
 
 -- name: CoveringDigests :many
 select digest from atview.coverage where collections @> @collections::text[];
@@ -101,23 +120,38 @@ select digest from atview.coverage where collections @> @collections::text[];
 -- Asks again for repositories that were read for other collections than these, or
 -- before the rev that was asked for.
 -- name: QueueUncoveredRepos :execrows
-update atview.repo
+with old as (
+    select did from atview.repo
+    where state in ('done', 'published') and (coalesce(coverage, '') <> all(@digests::text[]) or coalesce(rev, '') < wanted_rev)
+    limit @most
+    for update skip locked
+)
+update atview.repo r
 set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
-where state in ('done', 'published') and (coalesce(coverage, '') <> all(@digests::text[]) or coalesce(rev, '') < wanted_rev);
+from old
+where r.did = old.did;
 
 -- Asks again, now, for repositories that could not be read.
 -- name: RetryRepos :execrows
-update atview.repo
+with again as (select did from atview.repo where state in ('failed', 'gone') for update skip locked)
+update atview.repo r
 set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
-where state in ('failed', 'gone');
+from again
+where r.did = again.did;
 
 -- Asks again for repositories that a PDS withheld, and whose account has come back
 -- since.
 -- name: QueueReturnedRepos :execrows
+with back as (
+    select r.did from atview.repo r
+    join atview.actor a on a.did = r.did and a.status = 'active' and a.account_at > r.updated_at
+    where r.state = 'gone'
+    for update of r skip locked
+)
 update atview.repo r
 set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
-from atview.actor a
-where r.state = 'gone' and a.did = r.did and a.status = 'active' and a.account_at > r.updated_at;
+from back
+where r.did = back.did;
 
 -- name: CountRepos :many
 select state, count(*) as repos, coalesce(sum(records), 0)::bigint as records from atview.repo group by state;

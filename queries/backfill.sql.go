@@ -332,24 +332,20 @@ func (q *Queries) GoneRepo(ctx context.Context, db DBTX, arg GoneRepoParams) err
 	return err
 }
 
-const holdRepos = `-- name: HoldRepos :many
-update atview.repo r
-set claimed_until = now() + make_interval(secs => $1), due_at = now() + make_interval(secs => $1)
-from (select unnest($2::text[]) as did, unnest($3::bigint[]) as claim) k
-where r.did = k.did and r.claim = k.claim and r.state in ('fetching', 'done')
-returning r.did
+const heldRepos = `-- name: HeldRepos :many
+select r.did from atview.repo r
+join (select unnest($1::text[]) as did, unnest($2::bigint[]) as claim) k on k.did = r.did and k.claim = r.claim
+where r.state in ('fetching', 'done')
 `
 
-type HoldReposParams struct {
-	LeaseSeconds float64
-	Dids         []string
-	Claims       []int64
+type HeldReposParams struct {
+	Dids   []string
+	Claims []int64
 }
 
-// Extends claims, and says which are still held. One that the fold has finished
-// already is.
-func (q *Queries) HoldRepos(ctx context.Context, db DBTX, arg HoldReposParams) ([]string, error) {
-	rows, err := db.Query(ctx, holdRepos, arg.LeaseSeconds, arg.Dids, arg.Claims)
+// Says which claims are still held. One that the fold has finished already is.
+func (q *Queries) HeldRepos(ctx context.Context, db DBTX, arg HeldReposParams) ([]string, error) {
+	rows, err := db.Query(ctx, heldRepos, arg.Dids, arg.Claims)
 	if err != nil {
 		return nil, err
 	}
@@ -366,6 +362,32 @@ func (q *Queries) HoldRepos(ctx context.Context, db DBTX, arg HoldReposParams) (
 		return nil, err
 	}
 	return items, nil
+}
+
+const holdRepos = `-- name: HoldRepos :exec
+with held as (
+    select r.did from atview.repo r
+    join (select unnest($2::text[]) as did, unnest($3::bigint[]) as claim) k on k.did = r.did and k.claim = r.claim
+    where r.state = 'fetching'
+    for update of r skip locked
+)
+update atview.repo r
+set claimed_until = now() + make_interval(secs => $1), due_at = now() + make_interval(secs => $1)
+from held
+where r.did = held.did
+`
+
+type HoldReposParams struct {
+	LeaseSeconds float64
+	Dids         []string
+	Claims       []int64
+}
+
+// Extends claims. Here and below, rows are taken that nobody has locked: a
+// statement about many would otherwise wait for the fold, and the fold for it.
+func (q *Queries) HoldRepos(ctx context.Context, db DBTX, arg HoldReposParams) error {
+	_, err := db.Exec(ctx, holdRepos, arg.LeaseSeconds, arg.Dids, arg.Claims)
+	return err
 }
 
 const moveDiscovery = `-- name: MoveDiscovery :execrows
@@ -478,11 +500,17 @@ func (q *Queries) PublishedRepos(ctx context.Context, db DBTX, arg PublishedRepo
 }
 
 const queueLostRepos = `-- name: QueueLostRepos :execrows
+with lost as (
+    select r.did from atview.repo r
+    join (select unnest($2::text[]) as did, unnest($3::bigint[]) as claim) k on k.did = r.did and k.claim = r.claim
+    where r.state = 'published'
+    for update of r skip locked
+)
 update atview.repo r
 set state = 'queued', attempts = attempts + 1, updated_at = now(),
     due_at = now() + make_interval(secs => $1) * power(2, case when attempts < 10 then attempts else 10 end)
-from (select unnest($2::text[]) as did, unnest($3::bigint[]) as claim) k
-where r.did = k.did and r.claim = k.claim and r.state = 'published'
+from lost
+where r.did = lost.did
 `
 
 type QueueLostReposParams struct {
@@ -502,9 +530,11 @@ func (q *Queries) QueueLostRepos(ctx context.Context, db DBTX, arg QueueLostRepo
 }
 
 const queuePublished = `-- name: QueuePublished :execrows
-update atview.repo
+with lost as (select did from atview.repo where state = 'published' for update skip locked)
+update atview.repo r
 set state = 'queued', due_at = now(), updated_at = now()
-where state = 'published'
+from lost
+where r.did = lost.did
 `
 
 // Asks again for repositories that were on a log that has lost its end.
@@ -517,10 +547,16 @@ func (q *Queries) QueuePublished(ctx context.Context, db DBTX) (int64, error) {
 }
 
 const queueReturnedRepos = `-- name: QueueReturnedRepos :execrows
+with back as (
+    select r.did from atview.repo r
+    join atview.actor a on a.did = r.did and a.status = 'active' and a.account_at > r.updated_at
+    where r.state = 'gone'
+    for update of r skip locked
+)
 update atview.repo r
 set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
-from atview.actor a
-where r.state = 'gone' and a.did = r.did and a.status = 'active' and a.account_at > r.updated_at
+from back
+where r.did = back.did
 `
 
 // Asks again for repositories that a PDS withheld, and whose account has come back
@@ -534,15 +570,27 @@ func (q *Queries) QueueReturnedRepos(ctx context.Context, db DBTX) (int64, error
 }
 
 const queueUncoveredRepos = `-- name: QueueUncoveredRepos :execrows
-update atview.repo
+with old as (
+    select did from atview.repo
+    where state in ('done', 'published') and (coalesce(coverage, '') <> all($1::text[]) or coalesce(rev, '') < wanted_rev)
+    limit $2
+    for update skip locked
+)
+update atview.repo r
 set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
-where state in ('done', 'published') and (coalesce(coverage, '') <> all($1::text[]) or coalesce(rev, '') < wanted_rev)
+from old
+where r.did = old.did
 `
+
+type QueueUncoveredReposParams struct {
+	Digests []string
+	Most    int32
+}
 
 // Asks again for repositories that were read for other collections than these, or
 // before the rev that was asked for.
-func (q *Queries) QueueUncoveredRepos(ctx context.Context, db DBTX, digests []string) (int64, error) {
-	result, err := db.Exec(ctx, queueUncoveredRepos, digests)
+func (q *Queries) QueueUncoveredRepos(ctx context.Context, db DBTX, arg QueueUncoveredReposParams) (int64, error) {
+	result, err := db.Exec(ctx, queueUncoveredRepos, arg.Digests, arg.Most)
 	if err != nil {
 		return 0, err
 	}
@@ -550,9 +598,11 @@ func (q *Queries) QueueUncoveredRepos(ctx context.Context, db DBTX, digests []st
 }
 
 const retryRepos = `-- name: RetryRepos :execrows
-update atview.repo
+with again as (select did from atview.repo where state in ('failed', 'gone') for update skip locked)
+update atview.repo r
 set state = 'queued', due_at = now(), attempts = 0, updated_at = now()
-where state in ('failed', 'gone')
+from again
+where r.did = again.did
 `
 
 // Asks again, now, for repositories that could not be read.

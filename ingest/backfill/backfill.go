@@ -172,6 +172,7 @@ func New(cfg Config) (*Backfill, error) {
 		jobs:      make(map[syntax.DID]*job),
 	}
 	b.counters.began = time.Now()
+	b.counters.listing.Store(cfg.RelayURL != "") // what is listed is not known yet
 	b.plan.Store(newPlan(cfg.Collections, cfg.NSIDs))
 	return b, nil
 }
@@ -180,6 +181,7 @@ func New(cfg Config) (*Backfill, error) {
 // for less are queued again. It may be called at any time.
 func (b *Backfill) SetCollections(collections source.Collections, nsids []syntax.NSID) {
 	b.plan.Store(newPlan(collections, nsids))
+	b.counters.listing.Store(b.cfg.RelayURL != "")
 	notify(b.replanned)
 	notify(b.relist)
 }

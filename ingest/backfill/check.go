@@ -57,12 +57,23 @@ func (b *Backfill) uncovered(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n, err := b.q.QueueUncoveredRepos(ctx, b.cfg.Pool, digests)
-	if n > 0 {
-		b.cfg.Log.Info().Int64("repos", n).Msg("repositories are read again: they lack collections, or are older than asked for")
+	var all int64
+	for {
+		// Not all in one transaction, which would have the fold wait.
+		const most = 10_000
+		n, err := b.q.QueueUncoveredRepos(ctx, b.cfg.Pool, queries.QueueUncoveredReposParams{Digests: digests, Most: most})
+		if err != nil {
+			return err
+		}
+		if all += n; n < most {
+			break
+		}
+	}
+	if all > 0 {
+		b.cfg.Log.Info().Int64("repos", all).Msg("repositories are read again: they lack collections, or are older than asked for")
 		notify(b.wake)
 	}
-	return err
+	return nil
 }
 
 // lost queues repositories whose end mark the fold has passed without finishing

@@ -151,7 +151,11 @@ func (b *Backfill) hold(ctx context.Context) error {
 		if len(jobs) == 0 {
 			continue
 		}
-		held, err := b.q.HoldRepos(ctx, b.cfg.Pool, arg)
+		err := b.q.HoldRepos(ctx, b.cfg.Pool, arg)
+		var held []string
+		if err == nil {
+			held, err = b.q.HeldRepos(ctx, b.cfg.Pool, queries.HeldReposParams{Dids: arg.Dids, Claims: arg.Claims})
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				b.cfg.Log.Warn().Err(err).Msg("extend the claims of repositories")
