@@ -19,7 +19,7 @@ SQLC             = $(CACHE)/sqlc-$(SQLC_VERSION)/sqlc
 help: ## Show this list
 	@echo 'Usage: make TARGET'
 	@echo
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
 		while IFS='|' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
 
 demo: build ## Run everything on sample records; prints the URL to open (ARGS='--listen :9090' adds flags)
@@ -37,6 +37,11 @@ test: ## Vet and run all tests (PKGS=./index/... for some of them, ARGS='-run Na
 	@race=-race; [ "$$($(GO) env CGO_ENABLED)" = 1 ] || \
 		{ race=; echo 'no C compiler found: running without the race detector'; }; \
 	set -x; $(GO) test $$race -timeout $(TESTTIMEOUT) $(ARGS) $(PKGS)
+
+# A module of its own, which pins the peers; they are built and installed into
+# $(CACHE)/e2e. Jetstream's tests need Go only, the others Node.js and C++ too.
+e2e: ## Test against real peers: Jetstream, PDS, relay, Tap (ARGS='-run TestJetstream -kills 20 -rate 300' for the long form of one)
+	cd e2e && $(GO) test -count=1 -v -timeout 30m . $(ARGS)
 
 lint: $(GOLANGCI) ## Run the linters (fetches golangci-lint at first: about two minutes)
 	$(GOLANGCI) run $(ARGS) $(PKGS)
@@ -74,4 +79,4 @@ $(SQLC):
 	@echo 'fetching sqlc $(SQLC_VERSION)'
 	GOBIN=$(CACHE)/sqlc-$(SQLC_VERSION) $(GO) install github.com/sqlc-dev/sqlc/cmd/sqlc@$(SQLC_VERSION)
 
-.PHONY: help demo build test lint bench generate verify-generated web ci clean
+.PHONY: help demo build test e2e lint bench generate verify-generated web ci clean

@@ -91,6 +91,18 @@ func (a *atview) verify(t testing.TB, flags ...string) string {
 	return string(out)
 }
 
+// verifyBoth has atview compare its tables with themselves, and with repositories.
+func (a *atview) verifyBoth(t testing.TB) {
+	t.Helper()
+	t.Logf("verify says: %s", lastLines(a.verify(t), 2))
+	t.Logf("verify --sample says: %s", lastLines(a.verify(t, "--sample", "100"), 2))
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
 // folded says how far the log is in the tables: its newest message there, of both
 // lanes together.
 func (a *atview) folded() (int64, error) {
@@ -161,6 +173,16 @@ func (a *atview) expect(t testing.TB, within time.Duration, want func() (records
 			return false, err.Error()
 		}
 		d := compare(truth, shown)
-		return d.count() == 0, d.String()
+		return d.count() == 0, d.String() + a.queued()
 	})
+}
+
+// queued says, for a failure's message, which repositories atview wants to read
+// or could not.
+func (a *atview) queued() string {
+	lines, err := query[string](a, "select concat_ws(' ', did, state, why, rev, records, reason) from atview.repo limit 5")
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(append([]string{""}, lines...), "\n")
 }

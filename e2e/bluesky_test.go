@@ -131,14 +131,14 @@ func (n *network) truth() records {
 	return all
 }
 
-// TestKills kills Jetstream and atview at random moments while the network
+// TestJetstreamKilled kills Jetstream and atview at random moments while the network
 // writes. A Jetstream that is killed forgets what it has already served, and may
 // give its numbers to other events (https://github.com/bluesky-social/jetstream/issues/345);
 // a repair of its own that it then makes may get lost as well. So what comes out
 // of the stream may be short of a few records. What atview promises is that
 // `atview verify --repair`, which reads the repositories themselves, finds all of
 // it, and that nothing is lost that was not lost before it came to atview.
-func TestKills(t *testing.T) {
+func TestJetstreamKilled(t *testing.T) {
 	b := newBench(t)
 	n := startNetwork(b)
 	a := newAtview(b, n.simulatorURL, nil, n.flags()...)
@@ -174,10 +174,10 @@ func TestKills(t *testing.T) {
 	n.repair(t, a)
 }
 
-// TestNewJetstream takes the archive from Jetstream while it is down, as if its
+// TestJetstreamReplaced takes the archive from Jetstream while it is down, as if its
 // disk had failed. It reads all repositories anew and begins to count at 1. What
 // was deleted meanwhile, no stream will ever say: only the repositories tell.
-func TestNewJetstream(t *testing.T) {
+func TestJetstreamReplaced(t *testing.T) {
 	b := newBench(t)
 	n := startNetwork(b)
 	a := newAtview(b, n.simulatorURL, nil, n.flags()...)
@@ -206,9 +206,9 @@ func (n *network) repair(t testing.TB, a *atview) difference {
 	truth := n.truth()
 	d := settle(t, a, truth)
 	t.Logf("before the repair: %d records in the repositories, of which in the tables %s", len(truth), d)
-	t.Logf("verify --all-repos --repair says: %s", a.verify(t, "--all-repos", "--repair"))
+	t.Logf("verify --all-repos --repair says: %s", lastLines(a.verify(t, "--all-repos", "--repair"), 3))
 	a.expect(t, time.Minute, func() (records, error) { return truth, nil })
-	t.Logf("verify says: %s", a.verify(t))
+	t.Logf("verify says: %s", lastLines(a.verify(t), 2))
 	t.Logf("after the repair: equal; %d records of %d needed it", d.count(), len(truth))
 	return d
 }

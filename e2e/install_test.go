@@ -54,7 +54,9 @@ func installPDS(t testing.TB) (dir, node string) {
 		}
 		t.Logf("PDS and PLC directory installed in %s", time.Since(began).Round(time.Second))
 	}
-	copyFile(t, "pds/box.mjs", filepath.Join(dir, "box.mjs")) // imports are looked for from where it stands
+	for _, script := range []string{"box.mjs", "hosts.mjs"} { // imports are looked for from where these stand
+		copyFile(t, filepath.Join("pds", script), filepath.Join(dir, script))
+	}
 	node, _ = nodeOf(t, dir)
 	return dir, node
 }

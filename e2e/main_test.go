@@ -16,7 +16,7 @@ import (
 var (
 	atviewFlag = flag.String("atview", "", "atview `binary` to test (default: built from this checkout)")
 	seedFlag   = flag.Uint64("seed", 1, "seed of the random moments, and of the simulated network")
-	killsFlag  = flag.Int("kills", 3, "how often TestKills kills each of atview and Jetstream")
+	killsFlag  = flag.Int("kills", 3, "how often TestJetstreamKilled kills each of atview and Jetstream")
 	rateFlag   = flag.Int("rate", 100, "commits that the simulated network makes each second")
 )
 

@@ -255,13 +255,14 @@ func (h *host) socket() string {
 }
 
 // TestPDS follows two PDSes themselves, without a relay: history by the list of
-// repositories of one of them, the rest by their firehoses.
+// repositories of one of them, the rest by their firehoses. Who does so believes
+// each PDS what it says of accounts, also of those that have left it: moving is
+// for TestRelay.
 func TestPDS(t *testing.T) {
 	b := newBench(t)
 	box := startBox(b)
 	s := newScene(box)
 	a := newAtview(b, box.PLC, s.handles(), "--source", box.Hosts[0].socket(), "--source", box.Hosts[1].socket(), "--relay", box.Hosts[0].URL)
-	s.play(t, a)
-	t.Logf("verify says: %s", a.verify(t))
-	t.Logf("verify --sample says: %s", a.verify(t, "--sample", "100"))
+	s.play(t, a, s.acts())
+	a.verifyBoth(t)
 }

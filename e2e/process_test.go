@@ -51,8 +51,7 @@ func newBench(t testing.TB) *bench {
 			if err != nil {
 				t.Error(err)
 			}
-			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-			t.Logf("the end of %s:\n%s", path, strings.Join(lines[max(0, len(lines)-25):], "\n"))
+			t.Logf("the end of %s:\n%s", path, lastLines(string(text), 25))
 		}
 	})
 	return b

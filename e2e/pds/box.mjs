@@ -52,6 +52,9 @@ async function startPDS(number) {
     blobstoreDiskLocation: path.join(dir, 'blobs'),
     didPlcUrl: plcUrl,
     serviceHandleDomains: [`.pds${number}.test`],
+    // As PDSes have it, which decides how they refuse what they do not serve.
+    bskyAppViewUrl: 'http://localhost:1',
+    bskyAppViewDid: 'did:web:localhost%3A1',
     inviteRequired: false,
     rateLimitsEnabled: false,
     disableSsrfProtection: true,
