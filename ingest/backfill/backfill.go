@@ -62,7 +62,7 @@ type Config struct {
 	// Fetch.Limits.Bytes on disk.
 	Workers int
 	// Verifiers is how many of them are verified and published at a time. Default: the
-	// number of CPUs; each may need some 320 MB (see car.Limits).
+	// number of CPUs; each may need 480 MB (see car.Limits), though nearly all need 1 MB.
 	Verifiers int
 	// Lease is how long a claim holds without being extended. Default 60 s: so much
 	// later another process takes over what a killed one had.

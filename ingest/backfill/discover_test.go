@@ -500,3 +500,54 @@ func TestEndMarkWaitsForItsRecords(t *testing.T) {
 	events, _ := w.published(small)
 	w.snapshot(events[a.did], 1, rev1)
 }
+
+// While the directory is away, not every repository fails.
+func TestDirectoryIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const n = 300
+	var dids []syntax.DID
+	for i := range n {
+		dids = append(dids, w.net.add(didOf(i), 1).did)
+	}
+	w.net.away = true
+	cfg := w.config()
+	cfg.Hosts.MinBackoff, cfg.Hosts.MaxBackoff = 100*time.Millisecond, 100*time.Millisecond
+	b := w.new(cfg)
+	w.add(b, dids...)
+	w.run(b)
+	began := time.Now()
+	w.until("it was asked for a while", func() bool {
+		w.net.mu.Lock()
+		defer w.net.mu.Unlock()
+		return w.net.lookups > 0 && time.Since(began) > 350*time.Millisecond
+	})
+	w.net.mu.Lock()
+	w.net.away = false
+	// At each of five times, what was claimed before it was known.
+	if w.net.lookups > 5*64 {
+		t.Errorf("asked %d times while it was away", w.net.lookups)
+	}
+	w.net.mu.Unlock()
+	for _, did := range dids {
+		w.state(did, "published")
+	}
+}
+
+// A DID that nobody knows is looked for a few times, and then no more.
+func TestUnknownDID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := w.config()
+	b := w.new(cfg)
+	w.add(b, didOf(404))
+	w.run(b)
+	if r := w.state(didOf(404), "gone"); !strings.HasPrefix(r.Reason, "no-did: ") || r.Attempts != 4 {
+		t.Errorf("%+v", r)
+	}
+	w.net.mu.Lock()
+	defer w.net.mu.Unlock()
+	if w.net.lookups != 5 {
+		t.Errorf("asked %d times", w.net.lookups)
+	}
+}

@@ -69,7 +69,10 @@ type network struct {
 	// list is the same for the lists.
 	list func(w http.ResponseWriter, r *http.Request) bool
 	// fresh, if it is set, is what the directory says when it is asked anew.
-	fresh     func(identity.Identity) (identity.Identity, error)
+	fresh func(identity.Identity) (identity.Identity, error)
+	// away has the directory answer nothing; lookups counts what it is asked.
+	away      bool
+	lookups   int
 	asked     map[syntax.DID]int
 	listed    []string // cursors asked for
 	most, now int      // requests for repositories at a time
@@ -174,6 +177,10 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (n *network) Lookup(_ context.Context, did syntax.DID) (identity.Identity, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.lookups++
+	if n.away {
+		return identity.Identity{}, errors.New("directory answers HTTP 503")
+	}
 	a := n.accounts[did]
 	if a == nil {
 		return identity.Identity{}, identity.ErrNotFound

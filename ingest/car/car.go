@@ -51,8 +51,8 @@ type Limits struct {
 	// Default 1 GiB: most repositories are below 10 MB, and the largest of people who
 	// post all day below 500 MB.
 	Bytes int64
-	// Blocks is how many blocks the file may have. Default 4 million, which take some
-	// 320 MB while the repository is read.
+	// Blocks is how many blocks the file may have. Default 4 million: up to 480 MB of
+	// memory while the repository is read, and what a file of 1 GiB has.
 	Blocks int
 	// BlockSize is how long a block may be. Default 4 MiB: servers refuse records
 	// beyond 1 MB or 2 MB, and a tree's node is rarely more than a few kB.

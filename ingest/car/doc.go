@@ -24,7 +24,7 @@
 // The file is never believed: no length in it is allocated before it is compared
 // with a limit and with what is there, and no content of it panics.
 //
-// Memory is bounded by [Limits]: the index of the blocks (some 80 bytes for each),
+// Memory is bounded by [Limits]: the index of the blocks (65 to 120 bytes for each),
 // and the nodes on the way from the root to a leaf. Blocks are read again when
 // they are needed, so the file must not change.
 //
