@@ -27,6 +27,7 @@ type actor struct {
 	purgedRev syntax.TID // commits up to here are of an account deleted since
 	syncedRev syntax.TID // of the coverage syncedOf, commits up to here are settled
 	syncedOf  string
+	readRev   syntax.TID // the highest rev of a snapshot of which parts are here
 	// followed is whether the account has records here, so that its DID document is
 	// read; events come of all accounts of the network.
 	followed   bool
@@ -81,6 +82,13 @@ func (a *actor) apply(ev stream.Event) {
 	}
 }
 
+// read takes note that a part of the repository was read at a rev.
+func (a *actor) read(rev syntax.TID) {
+	if rev > a.readRev {
+		a.readRev, a.changed = rev, true
+	}
+}
+
 func stampOf(ev stream.Event, upstream time.Time, seq int64) stamp {
 	if upstream.IsZero() {
 		upstream = eventTime(ev)
@@ -119,6 +127,7 @@ func (f *folder) actors(ctx context.Context, tx pgx.Tx, dids []string) (map[stri
 			purgedRev:  syntax.TID(deref(r.PurgedRev)),
 			syncedRev:  syntax.TID(deref(r.SyncedRev)),
 			syncedOf:   deref(r.SyncedOf),
+			readRev:    syntax.TID(deref(r.ReadRev)),
 			followed:   r.Followed,
 			wasVisible: r.Status == statusActive,
 		}
@@ -146,6 +155,7 @@ func (f *folder) putActors(ctx context.Context, tx pgx.Tx, actors map[string]*ac
 		p.PurgedRevs = append(p.PurgedRevs, string(a.purgedRev))
 		p.SyncedRevs = append(p.SyncedRevs, string(a.syncedRev))
 		p.SyncedOfs = append(p.SyncedOfs, a.syncedOf)
+		p.ReadRevs = append(p.ReadRevs, string(a.readRev))
 		p.Resolves = append(p.Resolves, a.resolve)
 	}
 	if len(p.Dids) == 0 {

@@ -217,6 +217,9 @@ func (f *folder) apply(ctx context.Context, tx pgx.Tx, t *tally, tab *table, cha
 	upsert := tab.sql.upsert
 	for _, k := range keys {
 		ch := changes[k]
+		if ch.snapshot {
+			actors[k.did].read(ch.rev)
+		}
 		switch f.judge(tab, &ch, have[k], tombs[k], actors[k.did]) {
 		case stale:
 			done.Ignored++
@@ -586,7 +589,9 @@ func sumRows(rows pgx.Rows, visit func(target string, records int64)) error {
 //
 // A deletion that is news takes all rows that are there: by the order of the
 // log they came before it, whatever a PDS's clock wrote into their revs. One
-// that is older than the account state we know takes what is older than itself.
+// that is older than the account state we know takes what is older than itself;
+// so does one that comes after the repository was read at a later rev, of an account
+// that has returned since: the backfill lane is not in the order of the live one.
 func (f *folder) deleteAccount(ctx context.Context, tx pgx.Tx, t *tally, a *actor, ev stream.Event) error {
 	did := string(ev.DID)
 	at := stampOf(ev, ev.Account.Time, ev.Account.Seq)
@@ -595,7 +600,9 @@ func (f *folder) deleteAccount(ctx context.Context, tx pgx.Tx, t *tally, a *acto
 	if at.after(a.account) {
 		hiding := a.visible()
 		a.account, a.status, a.changed = at, statusDeleted, true
-		purge = lastRev
+		if a.readRev <= floor {
+			purge = lastRev
+		}
 		if hiding {
 			if err := f.flip(ctx, tx, t, []string{did}, true); err != nil {
 				return err

@@ -110,6 +110,7 @@ func (f *folder) settleRepos(ctx context.Context, tx pgx.Tx, t *tally, read map[
 		if _, known := f.coverages.get(w.coverage); !known || w.rev < a.syncedRev {
 			continue
 		}
+		a.read(w.rev)
 		byCoverage[w.coverage] = append(byCoverage[w.coverage], did)
 		if w.rev > a.purgedRev {
 			a.syncedRev, a.syncedOf, a.changed = w.rev, w.coverage, true

@@ -91,12 +91,32 @@ func (w *world) read(did syntax.DID, at syntax.TID, covered []syntax.NSID, parts
 
 func (w *world) publish(did syntax.DID, at syntax.TID, coverage string, parts ...part) {
 	w.t.Helper()
-	lines := [][]byte{}
-	for _, p := range parts {
-		lines = append(lines, commitEvent(did, at, p.collection, p.rkey, p.record, true))
-	}
+	w.parts(did, at, parts...)
 	end := stream.Event{DID: did, TimeUS: at.Time().UnixMicro(), Kind: stream.KindSync, Sync: &stream.Sync{Rev: at, Complete: true, Coverage: coverage}}
-	lines = append(lines, end.AppendJSON(nil))
+	w.backfill(end.AppendJSON(nil))
+}
+
+// parts publishes a snapshot without its end.
+func (w *world) parts(did syntax.DID, at syntax.TID, parts ...part) {
+	w.t.Helper()
+	for _, p := range parts {
+		w.backfill(commitEvent(did, at, p.collection, p.rkey, p.record, true))
+	}
+}
+
+// leave and comeBack are what alice's account does at a time.
+func (w *world) leave(n int)    { w.account(n, stream.Account{Status: "deleted"}) }
+func (w *world) comeBack(n int) { w.account(n, stream.Account{Active: true}) }
+
+func (w *world) account(n int, a stream.Account) {
+	w.t.Helper()
+	a.Seq, a.Time = int64(n), rev(n).Time()
+	ev := stream.Event{DID: alice, TimeUS: a.Time.UnixMicro(), Kind: stream.KindAccount, Account: &a}
+	w.feed(ev.AppendJSON(nil))
+}
+
+func (w *world) backfill(lines ...[]byte) {
+	w.t.Helper()
 	for _, line := range lines {
 		ev, err := stream.Parse(line)
 		if err != nil {
@@ -203,12 +223,27 @@ func TestSnapshot(t *testing.T) {
 		}, row("a", 1, "soup") + row("b", 5, "soup")},
 		"OfADeletedAccountIsIgnored": {func(w *world) {
 			w.put(1, like, "a", likeOf("soup", 1))
-			at := rev(8).Time()
-			gone := stream.Event{DID: alice, TimeUS: at.UnixMicro(), Kind: stream.KindAccount, Account: &stream.Account{Status: "deleted", Seq: 1, Time: at}}
-			w.feed(gone.AppendJSON(nil))
+			w.leave(8)
 			w.settle()
 			w.read(alice, rev(5), onlyLikes, part{like, "a", likeOf("soup", 1)})
 		}, ""},
+		"OfAnAccountThatCameBackOutlivesItsDeletion": {func(w *world) {
+			w.put(1, like, "a", likeOf("soup", 1))
+			w.settle()
+			w.read(alice, rev(9), onlyLikes, part{like, "b", likeOf("soup", 2)})
+			w.settle()
+			w.leave(4)
+			w.comeBack(5)
+			w.put(6, like, "c", likeOf("soup", 6)) // and gone again before rev 9
+		}, row("b", 9, "soup")},
+		"SoDoesAPartOfOne": {func(w *world) {
+			w.parts(alice, rev(9), part{like, "b", likeOf("soup", 2)})
+			w.settle()
+			w.leave(4)
+			w.comeBack(5)
+			w.settle()
+			w.read(alice, rev(9), onlyLikes)
+		}, row("b", 9, "soup")},
 		"NeedsNoTombstonesAnyMore": {func(w *world) {
 			w.put(1, like, "a", nil)
 			w.put(2, review, "r", nil)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
 	"github.com/atview/atview/ingest/file"
@@ -24,6 +25,9 @@ type OpenConfig struct {
 	Tap         tap.Config
 	// Directory has the keys that a firehose's commits are signed with.
 	Directory identity.Directory
+	// Pool is of the database where a firehose remembers how repositories stood; nil
+	// if there is none.
+	Pool *pgxpool.Pool
 	// HTTP makes connections to hosts that the user has named.
 	HTTP *http.Client
 	Log  zerolog.Logger
@@ -72,7 +76,7 @@ func (s Spec) open(cfg OpenConfig) (src, archive source.Source, err error) {
 		src = live
 	case Firehose:
 		c := cfg.Firehose
-		c.URLs, c.Name, c.Directory, c.Log = s.URLs, s.Name(), cfg.Directory, log
+		c.URLs, c.Name, c.Directory, c.Pool, c.Log = s.URLs, s.Name(), cfg.Directory, cfg.Pool, log
 		src, err = firehose.New(c)
 	case Tap:
 		c := cfg.Tap

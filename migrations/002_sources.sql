@@ -21,7 +21,9 @@ alter table atview.actor
     -- The repository was read whole at this rev: of the collections of the
     -- coverage, every commit up to it is settled.
     add column synced_rev   text collate "C",
-    add column synced_of    text collate "C";
+    add column synced_of    text collate "C",
+    -- A part of it, at least, was read at this rev.
+    add column read_rev     text collate "C";
 create index actor_resolve_idx on atview.actor (resolve_at) where resolve_at is not null;
 
 -- Which collections a repository was read for. The digest is the collections', so
@@ -76,6 +78,21 @@ create table atview.discovery (
     primary key (collection, host)
 );
 
+-- Where repositories with records here stood when a firehose was read last, so that
+-- a commit that does not follow is noticed over a restart, and up to which number
+-- of the host's that holds.
+create table atview.head (
+    did        text collate "C" primary key,
+    rev        text collate "C" not null,
+    data       text not null, -- CID of the tree's root
+    updated_at timestamptz not null default now()
+) with (fillfactor = 70);
+create table atview.head_at (
+    source text primary key,
+    host   text not null,
+    seq    bigint not null
+);
+
 insert into atview.repo (did, why, wanted_rev, requested_at)
 select did, 'sync', rev, requested_at from atview.resync;
 drop table atview.resync;
@@ -87,11 +104,13 @@ create table atview.resync (
     requested_at timestamptz not null
 );
 insert into atview.resync select did, wanted_rev, requested_at from atview.repo where why = 'sync' and state <> 'done';
+drop table atview.head_at;
+drop table atview.head;
 drop table atview.discovery;
 drop table atview.repo;
 drop table atview.coverage;
 alter table atview.actor drop column pds, drop column signing_key, drop column resolved_at, drop column resolve_at,
-    drop column resolve_attempts, drop column resolve_error, drop column synced_rev, drop column synced_of;
+    drop column resolve_attempts, drop column resolve_error, drop column synced_rev, drop column synced_of, drop column read_rev;
 delete from atview.position where lane <> 'live';
 alter table atview.position drop constraint position_pkey;
 alter table atview.position drop column lane;

@@ -1,5 +1,5 @@
 -- name: ActorsByDID :many
-select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of,
+select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of, read_rev,
        (resolve_at is not null or resolved_at is not null)::boolean as followed
 from atview.actor
 where did = any(@dids::text[]);
@@ -8,9 +8,9 @@ where did = any(@dids::text[]);
 -- only when an event says so: both belong to whoever resolves identities.
 -- name: PutActors :exec
 insert into atview.actor (did, handle, status, account_at, account_seq, identity_at, identity_seq, purged_rev,
-                          synced_rev, synced_of, resolve_at)
+                          synced_rev, synced_of, read_rev, resolve_at)
 select did, nullif(handle, ''), status, account_at, account_seq, identity_at, identity_seq, nullif(purged_rev, ''),
-       nullif(synced_rev, ''), nullif(synced_of, ''), case when resolve then now() end
+       nullif(synced_rev, ''), nullif(synced_of, ''), nullif(read_rev, ''), case when resolve then now() end
 from (select unnest(@dids::text[]) as did,
              unnest(@handles::text[]) as handle,
              unnest(@statuses::text[]) as status,
@@ -21,10 +21,12 @@ from (select unnest(@dids::text[]) as did,
              unnest(@purged_revs::text[]) as purged_rev,
              unnest(@synced_revs::text[]) as synced_rev,
              unnest(@synced_ofs::text[]) as synced_of,
+             unnest(@read_revs::text[]) as read_rev,
              unnest(@resolves::boolean[]) as resolve) rows
 on conflict (did) do update
 set handle = coalesce(excluded.handle, actor.handle), status = excluded.status,
     account_at = excluded.account_at, account_seq = excluded.account_seq,
     identity_at = excluded.identity_at, identity_seq = excluded.identity_seq,
     purged_rev = excluded.purged_rev, synced_rev = excluded.synced_rev, synced_of = excluded.synced_of,
+    read_rev = excluded.read_rev,
     resolve_at = coalesce(excluded.resolve_at, actor.resolve_at);

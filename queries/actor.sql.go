@@ -12,7 +12,7 @@ import (
 )
 
 const actorsByDID = `-- name: ActorsByDID :many
-select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of,
+select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of, read_rev,
        (resolve_at is not null or resolved_at is not null)::boolean as followed
 from atview.actor
 where did = any($1::text[])
@@ -28,6 +28,7 @@ type ActorsByDIDRow struct {
 	PurgedRev   *string
 	SyncedRev   *string
 	SyncedOf    *string
+	ReadRev     *string
 	Followed    bool
 }
 
@@ -50,6 +51,7 @@ func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]Ac
 			&i.PurgedRev,
 			&i.SyncedRev,
 			&i.SyncedOf,
+			&i.ReadRev,
 			&i.Followed,
 		); err != nil {
 			return nil, err
@@ -64,9 +66,9 @@ func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]Ac
 
 const putActors = `-- name: PutActors :exec
 insert into atview.actor (did, handle, status, account_at, account_seq, identity_at, identity_seq, purged_rev,
-                          synced_rev, synced_of, resolve_at)
+                          synced_rev, synced_of, read_rev, resolve_at)
 select did, nullif(handle, ''), status, account_at, account_seq, identity_at, identity_seq, nullif(purged_rev, ''),
-       nullif(synced_rev, ''), nullif(synced_of, ''), case when resolve then now() end
+       nullif(synced_rev, ''), nullif(synced_of, ''), nullif(read_rev, ''), case when resolve then now() end
 from (select unnest($1::text[]) as did,
              unnest($2::text[]) as handle,
              unnest($3::text[]) as status,
@@ -77,12 +79,14 @@ from (select unnest($1::text[]) as did,
              unnest($8::text[]) as purged_rev,
              unnest($9::text[]) as synced_rev,
              unnest($10::text[]) as synced_of,
-             unnest($11::boolean[]) as resolve) rows
+             unnest($11::text[]) as read_rev,
+             unnest($12::boolean[]) as resolve) rows
 on conflict (did) do update
 set handle = coalesce(excluded.handle, actor.handle), status = excluded.status,
     account_at = excluded.account_at, account_seq = excluded.account_seq,
     identity_at = excluded.identity_at, identity_seq = excluded.identity_seq,
     purged_rev = excluded.purged_rev, synced_rev = excluded.synced_rev, synced_of = excluded.synced_of,
+    read_rev = excluded.read_rev,
     resolve_at = coalesce(excluded.resolve_at, actor.resolve_at)
 `
 
@@ -97,6 +101,7 @@ type PutActorsParams struct {
 	PurgedRevs   []string
 	SyncedRevs   []string
 	SyncedOfs    []string
+	ReadRevs     []string
 	Resolves     []bool
 }
 
@@ -114,6 +119,7 @@ func (q *Queries) PutActors(ctx context.Context, db DBTX, arg PutActorsParams) e
 		arg.PurgedRevs,
 		arg.SyncedRevs,
 		arg.SyncedOfs,
+		arg.ReadRevs,
 		arg.Resolves,
 	)
 	return err

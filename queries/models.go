@@ -25,6 +25,7 @@ type AtviewActor struct {
 	ResolveError    *string
 	SyncedRev       *string
 	SyncedOf        *string
+	ReadRev         *string
 }
 
 type AtviewCollection struct {
@@ -65,6 +66,19 @@ type AtviewFlag struct {
 	Ordinal    int16
 	Path       string
 	Reason     string
+}
+
+type AtviewHead struct {
+	Did       string
+	Rev       string
+	Data      string
+	UpdatedAt pgtype.Timestamptz
+}
+
+type AtviewHeadAt struct {
+	Source string
+	Host   string
+	Seq    int64
 }
 
 type AtviewLink struct {

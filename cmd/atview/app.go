@@ -200,6 +200,7 @@ func (a *app) openIngest() (err error) {
 	opened, err := ingest.Open(a.specs, ingest.OpenConfig{
 		JetstreamV2: jetstreamv2.Config{Archive: a.s.JetstreamArchive, APIKey: a.s.JetstreamKey},
 		Directory:   a.peers.identities,
+		Pool:        a.pool,
 		Log:         a.log,
 	})
 	if err != nil {

@@ -6,10 +6,13 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// chain knows the newest commits of repositories, as far as this run has seen
-// them, and so whether the next one follows. It is for one goroutine.
+// chain knows the newest commits of repositories, as far as they have been seen,
+// and so whether the next one follows. It is for one goroutine.
 type chain struct {
 	heads *lru.LRU[syntax.DID, head]
+	// more is whether there are heads of earlier runs besides, which find finds.
+	more bool
+	find func(syntax.DID) (head, bool)
 }
 
 // head is the newest commit of a repository.
@@ -19,6 +22,9 @@ type head struct {
 	// checked is the highest rev of a commit that was checked. Only such a one makes
 	// older ones superfluous: anybody could claim a rev from the future.
 	checked string
+	// loaded is whether an earlier run has seen it, which may have got further than
+	// what is on the log.
+	loaded bool
 }
 
 // step is a commit, or a repository declared anew.
@@ -45,7 +51,12 @@ func newChain(size int) (*chain, error) {
 // commit says how a commit stands to what is known, and makes it known.
 func (c *chain) commit(did syntax.DID, s step) verdict {
 	h, known := c.heads.Get(did)
+	if !known && c.more && s.checked {
+		h, known = c.find(did)
+	}
 	switch {
+	case known && h.loaded && s.rev < h.rev:
+		return follows // for this run it is news
 	case known && s.rev == h.rev && s.data == h.data && (!s.checked || h.checked == h.rev):
 		return seen
 	case known && s.checked && s.rev <= h.checked && s.rev != h.rev:

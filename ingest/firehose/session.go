@@ -33,11 +33,12 @@ var (
 // session is one connection. Frames are read by one goroutine, checked by several,
 // and emitted by one in the order in which they were read.
 type session struct {
-	src   *Source
-	url   *url.URL
-	pos   *position
-	chain *chain
-	emit  func(source.Line) error
+	src    *Source
+	url    *url.URL
+	pos    *position
+	chain  *chain
+	memory *memory // nil without a database
+	emit   func(source.Line) error
 
 	// For Run, after the session has ended.
 	connected bool
@@ -356,6 +357,7 @@ func (ses *session) deliver(o *outcome) error {
 	s.count(func(st *Stats) { st.add(o, m, stand) })
 
 	ses.pos.done(o.seq, o.timeUS)
+	ses.remember(o)
 	for i, line := range o.lines {
 		if i == len(o.lines)-1 {
 			line.Cursor = ses.pos.at()
@@ -368,6 +370,20 @@ func (ses *session) deliver(o *outcome) error {
 		return ses.tell(source.Line{Cursor: ses.pos.at()})
 	}
 	return nil
+}
+
+// remember has the memory keep how a repository stands of which something was
+// checked, in this run or an earlier one.
+func (ses *session) remember(o *outcome) {
+	if ses.memory == nil {
+		return
+	}
+	if o.step != nil || o.forget {
+		if h, known := ses.chain.heads.Peek(o.did); !known || h.checked != "" || h.loaded {
+			ses.memory.note(o.did, h, known)
+		}
+	}
+	ses.memory.due(ses.pos.at())
 }
 
 func (ses *session) tell(line source.Line) error {

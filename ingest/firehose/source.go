@@ -16,6 +16,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
 	"github.com/atview/atview/ingest/identity"
@@ -72,6 +73,14 @@ type Config struct {
 	// Default 16,384 frames and 64 MiB: half a minute of the whole network.
 	BufferFrames int
 	BufferBytes  int64
+	// Pool is of the Postgres that has tables atview.head and head_at, where it is
+	// remembered over restarts how repositories with wanted records stood. Nil: of
+	// what happened between the last commit before a restart and the first after it,
+	// a gap is not noticed.
+	Pool *pgxpool.Pool
+	// HeadsEvery is how often that is stored. Default 1 s; a restart reads so much
+	// again.
+	HeadsEvery time.Duration
 	// CursorEvery is how often the cursor is told while nothing is wanted. Default
 	// 5 s: each time waits for the log's disk, and after a crash so much is read again.
 	CursorEvery time.Duration
@@ -105,7 +114,7 @@ func (c *Config) validate() (hosts []*url.URL, err error) {
 		"Workers": int64(c.Workers), "LookupTimeout": int64(c.LookupTimeout), "Heads": int64(c.Heads),
 		"MaxFrame": int64(c.MaxFrame), "BufferFrames": int64(c.BufferFrames), "BufferBytes": c.BufferBytes,
 		"IdleTimeout": int64(c.IdleTimeout), "PingEvery": int64(c.PingEvery), "ConnectTimeout": int64(c.ConnectTimeout),
-		"MinBackoff": int64(c.MinBackoff), "MaxBackoff": int64(c.MaxBackoff), "CursorEvery": int64(c.CursorEvery), "RewindOtherHost": int64(c.RewindOtherHost),
+		"MinBackoff": int64(c.MinBackoff), "MaxBackoff": int64(c.MaxBackoff), "CursorEvery": int64(c.CursorEvery), "HeadsEvery": int64(c.HeadsEvery), "RewindOtherHost": int64(c.RewindOtherHost),
 	} {
 		if n < 0 {
 			faults = append(faults, fmt.Errorf("%s must not be negative", name))
@@ -124,6 +133,7 @@ func (c *Config) validate() (hosts []*url.URL, err error) {
 	c.MaxBackoff = or(c.MaxBackoff, 60*time.Second)
 	c.BufferFrames = or(c.BufferFrames, 16384)
 	c.BufferBytes = or(c.BufferBytes, 64<<20)
+	c.HeadsEvery = or(c.HeadsEvery, time.Second)
 	c.CursorEvery = or(c.CursorEvery, 5*time.Second)
 	c.UserAgent = or(c.UserAgent, "atview")
 	return hosts, errors.Join(faults...)
@@ -244,7 +254,24 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 	if err != nil {
 		return err
 	}
+	var mem *memory
+	if s.cfg.Pool != nil {
+		mem = newMemory(s)
+		if from, err = mem.load(ctx, chain, from); err != nil {
+			return err
+		}
+	}
 	pos := newPosition(from)
+	if mem != nil {
+		var saver sync.WaitGroup
+		saving, stop := context.WithCancel(ctx)
+		saver.Go(func() { mem.run(saving) })
+		defer func() {
+			stop()
+			saver.Wait()
+			mem.finish(ctx, pos.at())
+		}()
+	}
 	refused := make([]error, len(s.hosts)) // why a host will never take us
 	served := make([]bool, len(s.hosts))   // it did once
 	host, failures := 0, 0
@@ -254,7 +281,7 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 		s.cfg.Log.Warn().Str("host", from.Host).Int64("cursor", from.Value).Msg("cursor is of a host that is not read any more: another one is asked for what happened since then")
 	}
 	for {
-		ses := &session{src: s, url: s.hosts[host], pos: pos, chain: chain, emit: emit}
+		ses := &session{src: s, url: s.hosts[host], pos: pos, chain: chain, memory: mem, emit: emit}
 		err := ses.run(ctx)
 		s.ended(err)
 		served[host] = served[host] || ses.connected
