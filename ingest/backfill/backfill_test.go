@@ -565,7 +565,7 @@ func TestLeaseIsExtended(t *testing.T) {
 	goOn := make(chan struct{})
 	w.net.on(func(http.ResponseWriter, *http.Request, syntax.DID) bool { <-goOn; return false })
 	cfg := w.config()
-	cfg.Lease = 150 * time.Millisecond
+	cfg.Lease = 2 * time.Second
 	b := w.new(cfg)
 	w.run(b)
 	other := w.new(cfg)
@@ -573,7 +573,7 @@ func TestLeaseIsExtended(t *testing.T) {
 	w.add(b, a.did)
 	w.state(a.did, "fetching")
 	began := time.Now()
-	w.until("the lease would be over", func() bool { return time.Since(began) > 3*cfg.Lease })
+	w.until("the lease would be over", func() bool { return time.Since(began) > cfg.Lease*3/2 })
 	close(goOn)
 	if r := w.state(a.did, "published"); r.Claim != 1 || w.net.times(a.did) != 1 {
 		t.Errorf("%+v after %d requests", r, w.net.times(a.did))

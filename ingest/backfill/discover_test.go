@@ -397,7 +397,7 @@ func TestLaneIsFull(t *testing.T) {
 	cfg := w.config()
 	cfg.Lane = small
 	cfg.RelayURL = w.net.srv.URL
-	cfg.Lease = 200 * time.Millisecond
+	cfg.Lease = 2 * time.Second
 	b := w.new(cfg)
 	stop := w.run(b)
 	w.until("the lane is full", func() bool {
@@ -405,7 +405,7 @@ func TestLaneIsFull(t *testing.T) {
 		return err == nil && s.Bytes > 290_000
 	})
 	began := time.Now()
-	w.until("leases would be over", func() bool { return time.Since(began) > 3*cfg.Lease })
+	w.until("leases would be over", func() bool { return time.Since(began) > cfg.Lease*3/2 })
 	for i := range n {
 		if r := w.row(didOf(i)); r.State != "fetching" && r.State != "queued" && r.State != "published" || r.Claim > 1 {
 			t.Errorf("%+v", r)
