@@ -27,7 +27,9 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "atview-e2e-") //nolint:usetesting // a private Postgres may run as another user, who cannot enter a test's folder
+	buildAtview(t) // before anything that goes on meanwhile
+
+	dir, err := os.MkdirTemp("", "atview-peers-") //nolint:usetesting // a private Postgres may run as another user, who cannot enter a test's folder
 	if err != nil {
 		t.Fatal(err)
 	}
