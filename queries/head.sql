@@ -1,6 +1,3 @@
--- name: Heads :many
-select did, rev, data from atview.head order by updated_at desc limit @most::bigint;
-
 -- name: HeadOf :one
 select rev, data from atview.head where did = @did;
 
@@ -18,3 +15,8 @@ select host, seq from atview.head_at where source = @source;
 -- name: PutHeadsAt :exec
 insert into atview.head_at (source, host, seq) values (@source, @host, @seq)
 on conflict (source) do update set host = excluded.host, seq = excluded.seq;
+
+-- name: PutNewerHead :exec
+insert into atview.head as h (did, rev, data) values (@did, @rev, @data)
+on conflict (did) do update set rev = excluded.rev, data = excluded.data, updated_at = now()
+where h.rev < excluded.rev;

@@ -34,36 +34,6 @@ func (q *Queries) HeadOf(ctx context.Context, db DBTX, did string) (HeadOfRow, e
 	return i, err
 }
 
-const heads = `-- name: Heads :many
-select did, rev, data from atview.head order by updated_at desc limit $1::bigint
-`
-
-type HeadsRow struct {
-	Did  string
-	Rev  string
-	Data string
-}
-
-func (q *Queries) Heads(ctx context.Context, db DBTX, most int64) ([]HeadsRow, error) {
-	rows, err := db.Query(ctx, heads, most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []HeadsRow
-	for rows.Next() {
-		var i HeadsRow
-		if err := rows.Scan(&i.Did, &i.Rev, &i.Data); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const headsAt = `-- name: HeadsAt :one
 select host, seq from atview.head_at where source = $1
 `
@@ -110,5 +80,22 @@ type PutHeadsAtParams struct {
 
 func (q *Queries) PutHeadsAt(ctx context.Context, db DBTX, arg PutHeadsAtParams) error {
 	_, err := db.Exec(ctx, putHeadsAt, arg.Source, arg.Host, arg.Seq)
+	return err
+}
+
+const putNewerHead = `-- name: PutNewerHead :exec
+insert into atview.head as h (did, rev, data) values ($1, $2, $3)
+on conflict (did) do update set rev = excluded.rev, data = excluded.data, updated_at = now()
+where h.rev < excluded.rev
+`
+
+type PutNewerHeadParams struct {
+	Did  string
+	Rev  string
+	Data string
+}
+
+func (q *Queries) PutNewerHead(ctx context.Context, db DBTX, arg PutNewerHeadParams) error {
+	_, err := db.Exec(ctx, putNewerHead, arg.Did, arg.Rev, arg.Data)
 	return err
 }

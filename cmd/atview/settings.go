@@ -145,9 +145,9 @@ func backfillFlags(s *settings, f *pflag.FlagSet) {
 	f.StringVar(&s.Relay, "relay", "", "`URL` of a relay, or a PDS, that lists repositories (default the firehose's host; the public relay when no source is named)")
 	f.StringVar(&s.BackfillDIDs, "backfill-dids", "", "`file` of DIDs, one a line, whose repositories are read whole")
 	f.IntVar(&s.BackfillMaxRepos, "backfill-max-repos", 100_000, "most repositories listed for a collection; one with more is left at those")
-	f.IntVar(&s.BackfillWorkers, "backfill-workers", 0, "repositories read at a time (default 8)")
+	f.IntVar(&s.BackfillWorkers, "backfill-workers", 0, "repositories read at a time (default 16)")
 	f.IntVar(&s.BackfillPerHost, "backfill-per-host", 0, "repositories read from one host at a time (default 4)")
-	f.Float64Var(&s.BackfillHostRate, "backfill-host-rate", 0, "most requests to one host a second (default 8)")
+	f.Float64Var(&s.BackfillHostRate, "backfill-host-rate", 0, "most requests to one host a second, in the long run; negative is no bound (default 8)")
 	f.Int64Var(&s.BackfillMaxBytes, "backfill-max-bytes", 0, "largest repository that is read (default 1 GiB)")
 }
 

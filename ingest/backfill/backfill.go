@@ -20,7 +20,7 @@ import (
 
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
-	"github.com/atview/atview/queries" //nolint:depguard // the state of a backfill is in Postgres; record tables it never sees
+	"github.com/atview/atview/queries"
 )
 
 // Config says what is read, and how much at a time.

@@ -9,7 +9,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atview/atview/ingest/stream"
-	"github.com/atview/atview/queries" //nolint:depguard // as in backfill.go
+	"github.com/atview/atview/queries"
 )
 
 const (

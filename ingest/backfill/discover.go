@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/atview/atview/ingest/outbound"
-	"github.com/atview/atview/queries" //nolint:depguard // as in backfill.go
+	"github.com/atview/atview/queries"
 )
 
 const (

@@ -15,7 +15,7 @@ import (
 
 	"github.com/atview/atview/ingest/outbound"
 	"github.com/atview/atview/ingest/stream"
-	"github.com/atview/atview/queries" //nolint:depguard // as in backfill.go
+	"github.com/atview/atview/queries"
 )
 
 // job is one claim.
@@ -276,6 +276,12 @@ func (b *Backfill) read(ctx context.Context, j *job) (pds string, err error) {
 		return pds, err
 	}
 	b.settle(ctx, "note that a repository is published", func(ctx context.Context) error {
+		// So that a firehose notices if a commit is missing between this and the first
+		// that it sees.
+		err := b.q.PutNewerHead(ctx, b.cfg.Pool, queries.PutNewerHeadParams{Did: string(j.did), Rev: string(repo.Rev), Data: repo.Data().String()})
+		if err != nil {
+			return err
+		}
 		return b.q.PublishRepo(ctx, b.cfg.Pool, queries.PublishRepoParams{
 			Did: string(j.did), Claim: j.claim, Pds: pds, Rev: string(repo.Rev), Coverage: p.coverage,
 			Records: repo.Wanted, Bytes: repo.Bytes,

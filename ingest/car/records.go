@@ -30,6 +30,15 @@ type Record struct {
 	Err error
 }
 
+// Data is the CID of the tree's root: what the next commit has as prevData.
+func (r *Repo) Data() cid.Cid {
+	_, id, err := cid.CidFromBytes(appendCID(nil, r.root))
+	if err != nil {
+		return cid.Undef // not of what has been verified
+	}
+	return id
+}
+
 // Records gives the wanted records, in the order of their keys. An error ends it:
 // that of reading the file, or ctx's.
 func (r *Repo) Records(ctx context.Context) iter.Seq2[Record, error] {

@@ -10,8 +10,8 @@ import (
 // and so whether the next one follows. It is for one goroutine.
 type chain struct {
 	heads *lru.LRU[syntax.DID, head]
-	// more is whether there are heads of earlier runs besides, which find finds.
-	more bool
+	// find finds heads of earlier runs, and of repositories that were read whole; nil
+	// if nobody remembers any.
 	find func(syntax.DID) (head, bool)
 }
 
@@ -51,7 +51,7 @@ func newChain(size int) (*chain, error) {
 // commit says how a commit stands to what is known, and makes it known.
 func (c *chain) commit(did syntax.DID, s step) verdict {
 	h, known := c.heads.Get(did)
-	if !known && c.more && s.checked {
+	if !known && c.find != nil {
 		h, known = c.find(did)
 	}
 	switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/atview/atview/ingest/stream"
-	"github.com/atview/atview/queries" //nolint:depguard // a fixed table of ingest's own
+	"github.com/atview/atview/queries"
 )
 
 // memory keeps the heads of repositories with checked commits in Postgres, as of a
@@ -40,10 +40,19 @@ func newMemory(s *Source) *memory {
 		last: time.Now(), work: make(chan save, 1)}
 }
 
-// load fills a chain with what is remembered, and says where to read on: at the
+// load has a chain find what is remembered, and says where to read on: at the
 // cursor, or earlier.
 func (m *memory) load(ctx context.Context, c *chain, from stream.Cursor) (stream.Cursor, error) {
 	pool := m.src.cfg.Pool
+	// That is a question for each account of the network, once; it takes some 100 µs.
+	c.find = func(did syntax.DID) (head, bool) {
+		r, err := m.q.HeadOf(ctx, pool, string(did))
+		if err != nil {
+			return head{}, false // unknown, as if it had never been here
+		}
+		data, err := cid.Decode(r.Data)
+		return head{rev: r.Rev, data: data, loaded: true}, err == nil
+	}
 	at, err := m.q.HeadsAt(ctx, pool, m.src.cfg.Name)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -54,24 +63,6 @@ func (m *memory) load(ctx context.Context, c *chain, from stream.Cursor) (stream
 		// Another host's numbers; but where repositories stood is the same for all.
 	case at.Seq < from.Value:
 		from.Value = at.Seq
-	}
-	rows, err := m.q.Heads(ctx, pool, int64(m.src.cfg.Heads))
-	if err != nil {
-		return from, fmt.Errorf("read where repositories stood: %w", err)
-	}
-	for _, r := range rows {
-		if data, err := cid.Decode(r.Data); err == nil {
-			c.heads.Add(syntax.DID(r.Did), head{rev: r.Rev, data: data, loaded: true})
-		}
-	}
-	c.more = len(rows) == m.src.cfg.Heads
-	c.find = func(did syntax.DID) (head, bool) {
-		r, err := m.q.HeadOf(ctx, pool, string(did))
-		if err != nil {
-			return head{}, false // unknown, as if it had never been here
-		}
-		data, err := cid.Decode(r.Data)
-		return head{rev: r.Rev, data: data, loaded: true}, err == nil
 	}
 	return from, nil
 }

@@ -1,6 +1,7 @@
 package firehose
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -10,11 +11,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/atview/atview/index/dbtest"
+	repocar "github.com/atview/atview/ingest/car"
 	"github.com/atview/atview/ingest/identity"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 	"github.com/atview/atview/ingest/testnet"
 	"github.com/atview/atview/migrations"
+	"github.com/atview/atview/queries"
 )
 
 // networkDirectory takes identities from a network's books.
@@ -80,6 +83,37 @@ func TestHeadsOutliveARestart(t *testing.T) {
 				t.Errorf("%d sync events, want %d", second.syncs, c.syncs)
 			}
 		})
+	}
+}
+
+// TestAReadRepositoryIsAHead loses the first commit after a repository was read
+// whole.
+func TestAReadRepositoryIsAHead(t *testing.T) {
+	t.Parallel()
+	net, err := testnet.Start(testnet.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(net.Close)
+	pool := dbtest.Pool(t)
+	if err := migrations.Up(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	a := net.NewAccount(0)
+	a.Commit(testnet.Create(note, "a", map[string]any{"text": "x"}))
+	repo, err := repocar.Verify(t.Context(), bytes.NewReader(a.CAR()), int64(len(a.CAR())), repocar.Options{DID: a.DID(), Key: a.Key()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := queries.New().PutNewerHead(t.Context(), pool, queries.PutNewerHeadParams{Did: string(a.DID()), Rev: string(repo.Rev), Data: repo.Data().String()}); err != nil {
+		t.Fatal(err)
+	}
+	net.Forget()
+	net.Faults.FailNext(testnet.RelayDrop, 1)
+	a.Commit(testnet.Create(note, "b", map[string]any{"text": "x"}))
+	a.Commit(testnet.Create(note, "c", map[string]any{"text": "x"}))
+	if seen := read(t, net, pool, stream.Cursor{}, "c"); seen.syncs != 1 {
+		t.Errorf("%d sync events, want 1", seen.syncs)
 	}
 }
 

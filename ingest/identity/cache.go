@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
-	"github.com/atview/atview/queries" //nolint:depguard // identities are remembered in a fixed table, which the fold and the API read
+	"github.com/atview/atview/queries"
 )
 
 // CacheConfig says how long a [Cache] remembers what.

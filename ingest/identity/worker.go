@@ -15,7 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
-	"github.com/atview/atview/queries" //nolint:depguard // what is due, and what came of it, stands in a fixed table
+	"github.com/atview/atview/queries"
 )
 
 // WorkerConfig says how fast a [Worker] works.
