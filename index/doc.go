@@ -3,7 +3,7 @@
 // # Place in the flow
 //
 // ingest writes events to the log, one partition for each part of the DIDs; a
-// worker reads one partition in order and writes what the events come to;
+// worker reads one partition of a lane in order and writes what the events come to;
 // graphql reads the tables.
 //
 // # What it guarantees
@@ -19,6 +19,11 @@
 //   - An event that cannot be stored is a dead letter with its bytes, and the
 //     events around it are folded. Only a failing database stops a worker, which
 //     tries again until it answers.
+//   - A repository that was read whole settles all commits up to its rev: what it
+//     did not hold goes when its end has come. Its lane never holds up live events
+//     for longer than a batch.
+//   - [Verify] derives all of that anew and finds nothing, ever, unless somebody else
+//     has written to the tables.
 //   - A change of lexicons is planned ([Plan]) before it is applied; nothing that
 //     destroys data is applied unless asked for.
 //

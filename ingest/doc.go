@@ -1,7 +1,7 @@
 // Package ingest brings the network's events to the log.
 //
-// Place in the flow: it stands at the beginning. [Open] makes sources of URLs,
-// a [Runner] runs them: what a source reads is filtered by collection, counted
+// Place in the flow: it stands at the beginning. [Parse] and [Open] make sources
+// of URLs, a [Runner] runs them: what a source reads is filtered by collection, counted
 // and published on the log of package stream. Behind the log stand the index
 // workers, which know nothing of sources.
 //
@@ -14,6 +14,10 @@
 //   - What is no event is on the log, too, as a reject, and stops nothing.
 //   - A log that is full or away blocks the sources, and is waited for.
 //
+//   - A source that is a [source.Confirmer] hears what is stored.
+//   - Archives write the backfill lane, and hold up nobody.
+//
 // It leaves to package stream how the log is written, to its sub-packages how an
-// upstream is read, and to package index what an event means.
+// upstream is read, to package backfill the repositories that have to be read
+// whole, and to package index what an event means.
 package ingest
