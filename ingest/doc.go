@@ -10,11 +10,15 @@
 //   - Every wanted event that a source emits is on the log before the source's
 //     cursor says so. After a crash the source begins again at the last cursor;
 //     events in between come twice, none is missing.
+//
 //   - The events of a source are on the log in the order in which it emitted them.
+//
 //   - What is no event is on the log, too, as a reject, and stops nothing.
+//
 //   - A log that is full or away blocks the sources, and is waited for.
 //
 //   - A source that is a [source.Confirmer] hears what is stored.
+//
 //   - Archives write the backfill lane, and hold up nobody.
 //
 // It leaves to package stream how the log is written, to its sub-packages how an
