@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -56,14 +57,11 @@ func runBackfill(cmd *cobra.Command, s *settings) error {
 	q := queries.New()
 	out := cmd.OutOrStdout()
 	if len(dids) > 0 {
-		p := queries.QueueReposParams{Why: "asked"}
-		for _, did := range dids {
-			p.Dids, p.WantedRevs = append(p.Dids, string(did)), append(p.WantedRevs, "")
-		}
+		p := askFor(dids)
 		if err := q.QueueRepos(ctx, pool, p); err != nil {
 			return fmt.Errorf("queue repositories: %w", err)
 		}
-		fmt.Fprintf(out, "%d repositories queued\n", len(dids))
+		fmt.Fprintf(out, "%d repositories queued\n", len(p.Dids))
 	}
 	if s.Retry {
 		n, err := q.RetryRepos(ctx, pool)
@@ -95,6 +93,19 @@ func runBackfill(cmd *cobra.Command, s *settings) error {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", r.Did, r.State, r.Attempts, next, reason)
 	}
 	return w.Flush()
+}
+
+// askFor has repositories read whole, each once: Postgres refuses a statement that
+// would write a row twice.
+func askFor(dids []syntax.DID) queries.QueueReposParams {
+	p := queries.QueueReposParams{Why: "asked"}
+	for _, did := range dids {
+		p.Dids = append(p.Dids, string(did))
+	}
+	slices.Sort(p.Dids)
+	p.Dids = slices.Compact(p.Dids)
+	p.WantedRevs = make([]string, len(p.Dids))
+	return p
 }
 
 func readDIDs(path string) ([]syntax.DID, error) {

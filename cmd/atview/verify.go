@@ -61,10 +61,31 @@ type audit struct {
 	pool  *pgxpool.Pool
 	fetch *backfill.Fetcher
 	found map[index.DifferenceKind]int64
+	// doubts are what repositories have made us doubt, when it is to be mended.
+	doubts []doubt
+}
+
+// doubt is a row that its repository does not have, or has otherwise. A snapshot
+// leaves rows of its own revision alone, so these lose what makes them one of it:
+// the CID, or, of what is to go, the revision.
+type doubt struct {
+	did        syntax.DID
+	collection syntax.NSID
+	rkey       syntax.RecordKey
+	gone       bool
+	rev        syntax.TID // of the repository; a row that is newer is none of our business
 }
 
 func runVerify(cmd *cobra.Command, s *settings) (err error) {
 	ctx := cmd.Context()
+	for _, raw := range s.Repos {
+		if _, err := syntax.ParseDID(raw); err != nil {
+			return usageError{cmd, fmt.Errorf("--repo %q: %w", raw, err)}
+		}
+	}
+	if s.Sample < 0 {
+		return usageError{cmd, fmt.Errorf("--sample %d: less than none", s.Sample)}
+	}
 	a := &audit{s: s, log: s.logger(), out: cmd.OutOrStdout(), found: map[index.DifferenceKind]int64{}}
 	if a.cat, err = loadCatalog(s, a.log); err != nil {
 		return err
@@ -188,15 +209,22 @@ func (a *audit) repositories(ctx context.Context) error {
 		return err
 	}
 	var broken, failed []syntax.DID
-	compared := 0
+	compared, withheld := 0, 0
 	last := time.Now()
 	for did, err := range a.dids(ctx) {
 		if err != nil {
 			return err
 		}
-		switch differs, err := a.compare(ctx, did); {
+		differs, err := a.compare(ctx, did)
+		away := false
+		if err != nil && !slices.Contains(a.s.Repos, string(did)) {
+			away = a.knownAway(ctx, did, err)
+		}
+		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case away:
+			withheld++
 		case err != nil:
 			fmt.Fprintf(a.out, "%-9s %s %v\n", "unread", did, err)
 			failed = append(failed, did)
@@ -212,6 +240,9 @@ func (a *audit) repositories(ctx context.Context) error {
 		}
 	}
 	fmt.Fprintf(a.out, "%d repositories compared, %d differ, %d could not be read\n", compared, len(broken), len(failed))
+	if withheld > 0 {
+		fmt.Fprintf(a.out, "%d accounts are not active, and their repositories are not given out\n", withheld)
+	}
 	if a.s.Repair && len(broken) > 0 {
 		n := int64(0)
 		for _, found := range a.found {
@@ -228,38 +259,42 @@ func (a *audit) repositories(ctx context.Context) error {
 		}
 		fmt.Fprintf(a.out, "%d records of %d repositories needed the repair\n", n, len(broken))
 	}
-	if err := a.verdict(); err != nil {
-		return err
-	}
-	if len(failed) > 0 {
+	if len(failed) > 0 && len(a.found) == 0 {
 		return fmt.Errorf("%d repositories could not be read", len(failed))
 	}
-	return nil
+	return a.verdict()
 }
 
-// dids are the repositories that are to be compared.
+// knownAway says whether a repository is not given out because its account is not
+// active, as the tables have it, too.
+func (a *audit) knownAway(ctx context.Context, did syntax.DID, why error) bool {
+	e, ok := errors.AsType[*backfill.Error](why)
+	if !ok || !slices.Contains([]backfill.Reason{backfill.ReasonDeactivated, backfill.ReasonTakendown, backfill.ReasonSuspended,
+		backfill.ReasonNotFound, backfill.ReasonNoDID}, e.Reason) {
+		return false
+	}
+	actors, err := queries.New().ActorsByDID(ctx, a.pool, []string{string(did)})
+	return err == nil && len(actors) == 1 && actors[0].Status != "active"
+}
+
+// dids are the repositories that are to be compared, each once.
 func (a *audit) dids(ctx context.Context) iter.Seq2[syntax.DID, error] {
 	return func(yield func(syntax.DID, error) bool) {
-		for _, raw := range a.s.Repos {
-			did, err := syntax.ParseDID(raw)
-			if err != nil {
-				err = fmt.Errorf("--repo %s: %w", raw, err)
-			}
-			if !yield(did, err) {
-				return
-			}
-		}
 		q := queries.New()
+		some := slices.Clone(a.s.Repos)
 		if a.s.Sample > 0 {
-			some, err := q.SomeFollowedActors(ctx, a.pool, int64(a.s.Sample))
+			sample, err := q.SomeFollowedActors(ctx, a.pool, int64(a.s.Sample))
 			if err != nil {
 				yield("", err)
 				return
 			}
-			for _, did := range some {
-				if !yield(syntax.DID(did), nil) {
-					return
-				}
+			some = append(some, sample...)
+		}
+		slices.Sort(some)
+		some = slices.Compact(some)
+		for _, did := range some {
+			if !yield(syntax.DID(did), nil) {
+				return
 			}
 		}
 		const page = 1000
@@ -270,7 +305,8 @@ func (a *audit) dids(ctx context.Context) iter.Seq2[syntax.DID, error] {
 				return
 			}
 			for _, did := range dids {
-				if after = did; !yield(syntax.DID(did), nil) {
+				after = did
+				if _, done := slices.BinarySearch(some, did); !done && !yield(syntax.DID(did), nil) {
 					return
 				}
 			}
@@ -279,8 +315,7 @@ func (a *audit) dids(ctx context.Context) iter.Seq2[syntax.DID, error] {
 	}
 }
 
-// compare prints what differs between the tables and a repository. One that its
-// PDS does not give out any more has nothing to compare.
+// compare prints what differs between the tables and a repository.
 func (a *audit) compare(ctx context.Context, did syntax.DID) (differs bool, err error) {
 	repo, err := a.fetch.Fetch(ctx, did, func(nsid syntax.NSID) bool { return a.cat.Collection(nsid) != nil })
 	if err != nil {
@@ -297,7 +332,12 @@ func (a *audit) compare(ctx context.Context, did syntax.DID) (differs bool, err 
 			}
 		}
 	}
-	report, err := index.Compare(ctx, a.pool, a.cat, index.RepoState{DID: did, Rev: repo.Rev, Records: records}, index.CompareConfig{Found: a.print})
+	report, err := index.Compare(ctx, a.pool, a.cat, index.RepoState{DID: did, Rev: repo.Rev, Records: records}, index.CompareConfig{Found: func(d index.Difference) {
+		a.print(d)
+		if a.s.Repair && d.Kind != index.DiffMissing {
+			a.doubts = append(a.doubts, doubt{d.DID, d.Collection, d.RKey, d.Kind == index.DiffExtra, repo.Rev})
+		}
+	}})
 	if err != nil {
 		return false, err
 	}
@@ -306,13 +346,24 @@ func (a *audit) compare(ctx context.Context, did syntax.DID) (differs bool, err 
 
 // reconcile has repositories read whole again, and waits for it.
 func (a *audit) reconcile(ctx context.Context, dids []syntax.DID) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	p := queries.QueueReposParams{Why: "asked"}
-	for _, did := range dids {
-		p.Dids, p.WantedRevs = append(p.Dids, string(did)), append(p.WantedRevs, "")
-	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	p := askFor(dids)
 	q := queries.New()
+	// One by one: who locks many rows in an order of its own may stand in the index's
+	// way, and the index in its.
+	for _, d := range a.doubts {
+		change := "cid = null"
+		if d.gone {
+			change = "rev = ''"
+		}
+		_, err := a.pool.Exec(ctx, fmt.Sprintf("update %s set %s where rkey = $1 and did = $2 and rev <= $3", index.TableName(a.cat.Collection(d.collection)), change),
+			string(d.rkey), string(d.did), string(d.rev))
+		if err != nil {
+			return fmt.Errorf("doubt at://%s/%s/%s: %w", d.did, d.collection, d.rkey, err)
+		}
+	}
+	a.doubts = nil
 	if err := q.QueueRepos(ctx, a.pool, p); err != nil {
 		return fmt.Errorf("queue repositories: %w", err)
 	}
@@ -321,18 +372,21 @@ func (a *audit) reconcile(ctx context.Context, dids []syntax.DID) error {
 		return err
 	}
 	if running == 0 {
-		wait, err := a.readHere(ctx)
+		wait, err := a.readHere(ctx, stop)
 		if err != nil {
 			return err
 		}
 		defer wait()
-		defer stop()
+		defer stop(nil)
 	}
 	began, last := time.Now(), time.Now()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		states, err := q.RepoStates(ctx, a.pool, p.Dids)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("read how repositories are: %w", err)
 		}
@@ -358,7 +412,7 @@ func (a *audit) reconcile(ctx context.Context, dids []syntax.DID) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -367,8 +421,8 @@ func (a *audit) reconcile(ctx context.Context, dids []syntax.DID) error {
 const nobodyReads = 30 * time.Second
 
 // readHere reads and folds repositories in this process until ctx ends; wait
-// returns when that is over.
-func (a *audit) readHere(ctx context.Context) (wait func(), err error) {
+// returns when that is over. What ends it before is given to stop.
+func (a *audit) readHere(ctx context.Context, stop context.CancelCauseFunc) (wait func(), err error) {
 	work := &app{s: a.s, log: a.log, out: io.Discard, roles: []string{roleIndex, roleIngest}, stores: a.store, pool: a.pool, catalog: a.cat,
 		plan: backfillPlan{on: true}}
 	if work.peers, err = openPeers(a.s, a.pool, a.log); err != nil {
@@ -384,13 +438,13 @@ func (a *audit) readHere(ctx context.Context) (wait func(), err error) {
 	go func() {
 		defer func() { done <- struct{}{} }()
 		if err := work.index.Run(ctx); err != nil {
-			a.log.Error().Err(err).Msg("index")
+			stop(fmt.Errorf("index: %w", err))
 		}
 	}()
 	go func() {
 		defer func() { done <- struct{}{} }()
 		if err := work.backfill.Run(ctx); err != nil {
-			a.log.Error().Err(err).Msg("backfill")
+			stop(fmt.Errorf("backfill: %w", err))
 		}
 	}()
 	return func() { <-done; <-done }, nil
