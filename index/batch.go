@@ -50,6 +50,7 @@ type change struct {
 type whole struct {
 	rev      syntax.TID
 	coverage string
+	claim    int64 // of atview.repo, by which it was read
 }
 
 type resync struct {
@@ -124,7 +125,7 @@ func (b *batch) add(cat *schema.Catalog, m stream.Message) {
 			s.read = map[string]whole{}
 		}
 		if did := string(ev.DID); ev.Sync.Rev >= s.read[did].rev {
-			s.read[did] = whole{ev.Sync.Rev, ev.Sync.Coverage}
+			s.read[did] = whole{ev.Sync.Rev, ev.Sync.Coverage, ev.Sync.Seq}
 		}
 	}
 }

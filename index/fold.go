@@ -101,6 +101,9 @@ func (n *Folded) add(m Folded) {
 // end, in tx. The caller commits.
 func (f *folder) fold(ctx context.Context, tx pgx.Tx, at place, was uint64, b batch) (Folded, error) {
 	done := Folded{Events: b.events, DeadLetters: len(b.dead)}
+	if err := f.q.LockPositions(ctx, tx, int32(at.partition)); err != nil {
+		return done, fmt.Errorf("lock positions: %w", err)
+	}
 	moved, err := f.q.MovePosition(ctx, tx, queries.MovePositionParams{
 		Lane: at.lane, Partition: int32(at.partition), Was: int64(was), Seq: int64(b.last), MessageAt: timestamp(b.lastAt),
 	})
@@ -620,6 +623,12 @@ func (f *folder) deleteAccount(ctx context.Context, tx pgx.Tx, t *tally, a *acto
 	}
 	if floor = max(floor, highest); floor > a.purgedRev {
 		a.purgedRev, a.changed = floor, true
+	}
+	if a.status == statusDeleted {
+		// If the account comes back, it is read again.
+		if err := f.q.LeaveRepo(ctx, tx, queries.LeaveRepoParams{Did: did, At: timestamp(a.account.at)}); err != nil {
+			return err
+		}
 	}
 	return f.q.DropTombstonesOf(ctx, tx, queries.DropTombstonesOfParams{Dids: []string{did}, Revs: []string{string(a.purgedRev)}})
 }

@@ -132,6 +132,9 @@ func Migrate(ctx context.Context, db *pgxpool.Pool, cat *schema.Catalog, cfg Mig
 		return nil, nil, err
 	}
 	m := migration{conn: conn, folder: newFolder(cat), cfg: cfg}
+	if err := m.forget(ctx, cat); err != nil {
+		return nil, nil, err
+	}
 	for _, change := range Plan(live, cat) {
 		if change.Class == Destructive && !cfg.Destructive {
 			left = append(left, change)
@@ -151,6 +154,20 @@ type migration struct {
 	conn   *pgx.Conn
 	folder *folder
 	cfg    MigrateConfig
+}
+
+// forget notes that collections without a lexicon are not folded from now on. What
+// their accounts do meanwhile does not reach their rows, so that they are derived
+// anew when the lexicon is back.
+func (m *migration) forget(ctx context.Context, cat *schema.Catalog) error {
+	var nsids []string
+	for _, c := range cat.Collections {
+		nsids = append(nsids, string(c.NSID))
+	}
+	if err := m.folder.q.ForgetCollections(ctx, m.conn, nsids); err != nil {
+		return fmt.Errorf("note which collections are not folded: %w", err)
+	}
+	return nil
 }
 
 func (m *migration) apply(ctx context.Context, change Change) error {
@@ -273,10 +290,12 @@ func (m *migration) rederiveFrom(ctx context.Context, tab *table, after key) (n 
 	return n, last, err
 }
 
-// storedRows reads the next rows of a table, as changes that put them again.
+// storedRows reads the next rows of a table, as changes that put them again, or
+// remove them if their account was deleted since.
 func (m *migration) storedRows(ctx context.Context, tx pgx.Tx, tab *table, after key) (map[key]change, map[string]bool, error) {
-	rows, err := tx.Query(ctx, fmt.Sprintf("select rkey, did, coalesce(cid, ''), rev, indexed_at, hidden, record::text from %s"+
-		" where (rkey, did) > ($1, $2) order by rkey, did limit %d", TableName(tab.Collection), rederiveBatch), after.rkey, after.did)
+	rows, err := tx.Query(ctx, fmt.Sprintf("select t.rkey, t.did, coalesce(t.cid, ''), t.rev, t.indexed_at, coalesce(a.status <> 'active', false),"+
+		" coalesce(t.rev <= a.purged_rev, false), t.record::text from %s t left join atview.actor a using (did)"+
+		" where (t.rkey, t.did) > ($1, $2) order by t.rkey, t.did limit %d", TableName(tab.Collection), rederiveBatch), after.rkey, after.did)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read rows: %w", err)
 	}
@@ -284,14 +303,18 @@ func (m *migration) storedRows(ctx context.Context, tx pgx.Tx, tab *table, after
 	var k key
 	var cid, rev, record string
 	var at time.Time
-	var isHidden bool
-	if _, err := pgx.ForEachRow(rows, []any{&k.rkey, &k.did, &cid, &rev, &at, &isHidden, &record}, func() error {
+	var isHidden, isPurged bool
+	if _, err := pgx.ForEachRow(rows, []any{&k.rkey, &k.did, &cid, &rev, &at, &isHidden, &isPurged, &record}, func() error {
+		hidden[k.did] = isHidden
+		if isPurged {
+			changes[k] = change{rev: syntax.TID(rev), gone: true}
+			return nil
+		}
 		row, err := tab.Row([]byte(record))
 		if err != nil {
 			return err
 		}
 		changes[k] = change{rev: syntax.TID(rev), cid: cid, at: at, row: row}
-		hidden[k.did] = isHidden
 		return nil
 	}); err != nil {
 		return nil, nil, fmt.Errorf("read rows: %w", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atview/atview/index"
+	"github.com/atview/atview/ingest/stream"
 	"github.com/atview/atview/schema"
 )
 
@@ -207,5 +208,47 @@ func TestNamesStayWithTheirCollections(t *testing.T) {
 	}
 	if applied, left := w.migrate(again); len(applied)+len(left) > 0 {
 		t.Errorf("a second start finds something to do: %v %v", applied, left)
+	}
+}
+
+// TestALexiconThatIsAwayForAWhile is away when an account goes.
+func TestALexiconThatIsAwayForAWhile(t *testing.T) {
+	t.Parallel()
+	cat := load(t, "../lexicons")
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../lexicons")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dir + "/com/myrecipes/like.json"); err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range []string{"deleted", "deactivated"} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, cat)
+			w.put(1, like, "a", likeOf("soup", 1))
+			w.settle()
+			w.stop()
+			w.migrate(load(t, dir))
+			w.start()
+			w.account(3, stream.Account{Status: status})
+			w.settle()
+			w.stop()
+			w.migrate(cat)
+			w.start()
+			w.settle()
+			if got := w.one("select coalesce(string_agg(rkey, ' '), '') from records.com_myrecipes_like where not hidden"); got != "" {
+				t.Errorf("visible likes of a %s account: %s", status, got)
+			}
+			if got := w.one("select coalesce(string_agg(rkey, ' '), '') from records.com_myrecipes_like"); status == "deleted" && got != "" {
+				t.Errorf("likes of a %s account: %s", status, got)
+			}
+			w.comeBack(5)
+			w.settle()
+			want := map[string]string{"deleted": "0 0", "deactivated": "1 1"}[status]
+			if got := w.one("select count(*) || ' ' || coalesce((select sum(records) from atview.link_count), 0) from records.com_myrecipes_like"); got != want {
+				t.Errorf("after the return %s rows and links, want %s", got, want)
+			}
+		})
 	}
 }

@@ -105,16 +105,15 @@ func (f *folder) settleRepos(ctx context.Context, tx pgx.Tx, t *tally, read map[
 	byCoverage := map[string][]string{}
 	for _, did := range sortedKeys(read) {
 		w, a := read[did], actors[did]
-		// Of a coverage that nobody knows nothing can be concluded. Whoever asked finds
-		// the repository unfinished, and has it read again.
-		if _, known := f.coverages.get(w.coverage); !known || w.rev < a.syncedRev {
+		// Of a coverage that nobody knows nothing can be concluded, nor of what an account
+		// had before it was deleted. Whoever asked finds the repository unfinished, and has
+		// it read again.
+		if _, known := f.coverages.get(w.coverage); !known || w.rev < a.syncedRev || w.rev <= a.purgedRev {
 			continue
 		}
 		a.read(w.rev)
 		byCoverage[w.coverage] = append(byCoverage[w.coverage], did)
-		if w.rev > a.purgedRev {
-			a.syncedRev, a.syncedOf, a.changed = w.rev, w.coverage, true
-		}
+		a.syncedRev, a.syncedOf, a.changed = w.rev, w.coverage, true
 	}
 	var finish queries.FinishReposParams
 	for _, digest := range sortedKeys(byCoverage) {
@@ -124,6 +123,7 @@ func (f *folder) settleRepos(ctx context.Context, tx pgx.Tx, t *tally, read map[
 		for i, did := range dids {
 			revs[i] = string(read[did].rev)
 			finish.Coverages = append(finish.Coverages, digest)
+			finish.Claims = append(finish.Claims, read[did].claim)
 		}
 		n, err := f.sweep(ctx, tx, t, nsids, dids, revs)
 		if err != nil {

@@ -16,7 +16,7 @@ set state = 'fetching', claim = r.claim + 1, updated_at = now(),
     claimed_until = now() + make_interval(secs => @lease_seconds), due_at = now() + make_interval(secs => @lease_seconds)
 from due left join atview.actor a on a.did = due.did
 where r.did = due.did
-returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev;
+returning r.did, r.claim, r.attempts, r.wanted_rev, coalesce(greatest(a.synced_rev, a.purged_rev), '')::text as settled_rev;
 
 -- The same for those that somebody waits for: asked for, seen, or declared anew.
 -- They must not stand in a queue behind all that a relay has listed.
@@ -34,7 +34,7 @@ set state = 'fetching', claim = r.claim + 1, updated_at = now(),
     claimed_until = now() + make_interval(secs => @lease_seconds), due_at = now() + make_interval(secs => @lease_seconds)
 from due left join atview.actor a on a.did = due.did
 where r.did = due.did
-returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev;
+returning r.did, r.claim, r.attempts, r.wanted_rev, coalesce(greatest(a.synced_rev, a.purged_rev), '')::text as settled_rev;
 
 -- Extends claims. Here and below, rows are taken that nobody has locked: a
 -- statement about many would otherwise wait for the fold, and the fold for it.
@@ -79,7 +79,7 @@ where did = @did and claim = @claim and state = 'fetching';
 -- counted until it is in the tables.
 -- name: PublishRepo :exec
 update atview.repo
-set state = case when state = 'done' and rev = @rev::text and coverage = @coverage::text then 'done' else 'published' end,
+set state = case when state = 'done' then 'done' else 'published' end,
     claimed_until = null, reason = null, pds = @pds::text,
     rev = @rev::text, coverage = @coverage::text, records = @records::bigint, bytes = @bytes::bigint, updated_at = now()
 where did = @did and claim = @claim and state in ('fetching', 'done');
@@ -140,7 +140,7 @@ from again
 where r.did = again.did;
 
 -- Asks again for repositories that a PDS withheld, and whose account has come back
--- since.
+-- since; a minute is for clocks that differ, and for answers that were on their way.
 -- name: QueueReturnedRepos :execrows
 with back as (
     select r.did from atview.repo r

@@ -25,7 +25,7 @@ set state = 'fetching', claim = r.claim + 1, updated_at = now(),
     claimed_until = now() + make_interval(secs => $1), due_at = now() + make_interval(secs => $1)
 from due left join atview.actor a on a.did = due.did
 where r.did = due.did
-returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev
+returning r.did, r.claim, r.attempts, r.wanted_rev, coalesce(greatest(a.synced_rev, a.purged_rev), '')::text as settled_rev
 `
 
 type ClaimReposParams struct {
@@ -35,11 +35,11 @@ type ClaimReposParams struct {
 }
 
 type ClaimReposRow struct {
-	Did       string
-	Claim     int64
-	Attempts  int32
-	WantedRev string
-	SyncedRev *string
+	Did        string
+	Claim      int64
+	Attempts   int32
+	WantedRev  string
+	SettledRev string
 }
 
 // Takes repositories that are due, and those whose claim has run out. Of hosts that
@@ -60,7 +60,7 @@ func (q *Queries) ClaimRepos(ctx context.Context, db DBTX, arg ClaimReposParams)
 			&i.Claim,
 			&i.Attempts,
 			&i.WantedRev,
-			&i.SyncedRev,
+			&i.SettledRev,
 		); err != nil {
 			return nil, err
 		}
@@ -86,7 +86,7 @@ set state = 'fetching', claim = r.claim + 1, updated_at = now(),
     claimed_until = now() + make_interval(secs => $1), due_at = now() + make_interval(secs => $1)
 from due left join atview.actor a on a.did = due.did
 where r.did = due.did
-returning r.did, r.claim, r.attempts, r.wanted_rev, a.synced_rev
+returning r.did, r.claim, r.attempts, r.wanted_rev, coalesce(greatest(a.synced_rev, a.purged_rev), '')::text as settled_rev
 `
 
 type ClaimUrgentReposParams struct {
@@ -96,11 +96,11 @@ type ClaimUrgentReposParams struct {
 }
 
 type ClaimUrgentReposRow struct {
-	Did       string
-	Claim     int64
-	Attempts  int32
-	WantedRev string
-	SyncedRev *string
+	Did        string
+	Claim      int64
+	Attempts   int32
+	WantedRev  string
+	SettledRev string
 }
 
 // The same for those that somebody waits for: asked for, seen, or declared anew.
@@ -119,7 +119,7 @@ func (q *Queries) ClaimUrgentRepos(ctx context.Context, db DBTX, arg ClaimUrgent
 			&i.Claim,
 			&i.Attempts,
 			&i.WantedRev,
-			&i.SyncedRev,
+			&i.SettledRev,
 		); err != nil {
 			return nil, err
 		}
@@ -428,16 +428,16 @@ func (q *Queries) MoveDiscovery(ctx context.Context, db DBTX, arg MoveDiscoveryP
 
 const publishRepo = `-- name: PublishRepo :exec
 update atview.repo
-set state = case when state = 'done' and rev = $1::text and coverage = $2::text then 'done' else 'published' end,
-    claimed_until = null, reason = null, pds = $3::text,
-    rev = $1::text, coverage = $2::text, records = $4::bigint, bytes = $5::bigint, updated_at = now()
+set state = case when state = 'done' then 'done' else 'published' end,
+    claimed_until = null, reason = null, pds = $1::text,
+    rev = $2::text, coverage = $3::text, records = $4::bigint, bytes = $5::bigint, updated_at = now()
 where did = $6 and claim = $7 and state in ('fetching', 'done')
 `
 
 type PublishRepoParams struct {
+	Pds      string
 	Rev      string
 	Coverage string
-	Pds      string
 	Records  int64
 	Bytes    int64
 	Did      string
@@ -449,9 +449,9 @@ type PublishRepoParams struct {
 // counted until it is in the tables.
 func (q *Queries) PublishRepo(ctx context.Context, db DBTX, arg PublishRepoParams) error {
 	_, err := db.Exec(ctx, publishRepo,
+		arg.Pds,
 		arg.Rev,
 		arg.Coverage,
-		arg.Pds,
 		arg.Records,
 		arg.Bytes,
 		arg.Did,
@@ -560,7 +560,7 @@ where r.did = back.did
 `
 
 // Asks again for repositories that a PDS withheld, and whose account has come back
-// since.
+// since; a minute is for clocks that differ, and for answers that were on their way.
 func (q *Queries) QueueReturnedRepos(ctx context.Context, db DBTX) (int64, error) {
 	result, err := db.Exec(ctx, queueReturnedRepos)
 	if err != nil {

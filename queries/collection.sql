@@ -8,3 +8,6 @@ set table_name = excluded.table_name, fingerprint = excluded.fingerprint, update
 
 -- name: DropCollection :exec
 delete from atview.collection where nsid = @nsid;
+
+-- name: ForgetCollections :exec
+update atview.collection set fingerprint = '' where nsid <> all(@nsids::text[]) and fingerprint <> '';

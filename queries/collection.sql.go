@@ -48,6 +48,15 @@ func (q *Queries) DropCollection(ctx context.Context, db DBTX, nsid string) erro
 	return err
 }
 
+const forgetCollections = `-- name: ForgetCollections :exec
+update atview.collection set fingerprint = '' where nsid <> all($1::text[]) and fingerprint <> ''
+`
+
+func (q *Queries) ForgetCollections(ctx context.Context, db DBTX, nsids []string) error {
+	_, err := db.Exec(ctx, forgetCollections, nsids)
+	return err
+}
+
 const putCollection = `-- name: PutCollection :exec
 insert into atview.collection (nsid, table_name, fingerprint) values ($1, $2, $3)
 on conflict (nsid) do update

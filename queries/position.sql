@@ -1,3 +1,8 @@
+-- Both lanes of a partition, so that their batches never overlap, whichever process
+-- writes them: one that has lost its lease finishes its batch.
+-- name: LockPositions :exec
+select 1 from atview.position where partition = @partition order by lane for update;
+
 -- name: StartPosition :exec
 insert into atview.position (lane, partition, seq) values (@lane, @partition, 0)
 on conflict (lane, partition) do nothing;

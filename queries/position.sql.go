@@ -11,6 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const lockPositions = `-- name: LockPositions :exec
+select 1 from atview.position where partition = $1 order by lane for update
+`
+
+// Both lanes of a partition, so that their batches never overlap, whichever process
+// writes them: one that has lost its lease finishes its batch.
+func (q *Queries) LockPositions(ctx context.Context, db DBTX, partition int32) error {
+	_, err := db.Exec(ctx, lockPositions, partition)
+	return err
+}
+
 const movePosition = `-- name: MovePosition :execrows
 update atview.position
 set seq = $1, message_at = $2, updated_at = now()

@@ -8,7 +8,7 @@ order by k.did
 on conflict (did) do update
 set state = 'queued', wanted_rev = greatest(r.wanted_rev, excluded.wanted_rev), requested_at = now(), due_at = now(),
     claimed_until = null, attempts = 0, reason = null, updated_at = now()
-where not (r.state in ('done', 'published') and excluded.wanted_rev <> '' and r.rev >= excluded.wanted_rev);
+where not (r.state in ('done', 'published') and excluded.wanted_rev <> '' and coalesce(r.rev, '') >= excluded.wanted_rev);
 
 -- Asks for repositories that nobody has asked for yet.
 -- name: QueueNewRepos :execrows
@@ -16,13 +16,25 @@ insert into atview.repo (did, why)
 select unnest(@dids::text[]), unnest(@whys::text[])
 on conflict (did) do nothing;
 
--- Notes that the tables hold repositories as of a rev.
+-- Notes that the tables hold repositories as of a rev. A mark settles the claim that
+-- made it and no other: what was asked for since is another claim's. Rows are locked
+-- in one order, as QueueRepos does.
 -- name: FinishRepos :exec
+with k as (
+    select unnest(@dids::text[]) as did, unnest(@revs::text[]) as rev, unnest(@coverages::text[]) as coverage, unnest(@claims::bigint[]) as claim
+), held as (
+    select r.did from atview.repo r where r.did = any(@dids::text[]) order by r.did for update
+)
 update atview.repo r
 set state = 'done', rev = k.rev, coverage = k.coverage, claimed_until = null, attempts = 0, reason = null, updated_at = now()
-from (select unnest(@dids::text[]) as did, unnest(@revs::text[]) as rev, unnest(@coverages::text[]) as coverage) k
-where r.did = k.did
-  and (r.state in ('published', 'fetching', 'done') or r.state = 'queued' and r.wanted_rev <> '' and r.wanted_rev <= k.rev);
+from k join held on held.did = k.did
+where r.did = k.did and r.claim = k.claim and r.state in ('fetching', 'published', 'done');
+
+-- Notes that an account was deleted. What is being fetched finds out by itself.
+-- name: LeaveRepo :exec
+update atview.repo
+set state = 'gone', reason = 'deleted: the account was', claimed_until = null, updated_at = @at
+where did = @did and state in ('done', 'published', 'queued', 'failed');
 
 -- name: PutCoverage :exec
 insert into atview.coverage (digest, collections) values (@digest, @collections::text[])

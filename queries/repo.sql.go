@@ -7,6 +7,8 @@ package queries
 
 import (
 	"context"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const coverages = `-- name: Coverages :many
@@ -34,22 +36,34 @@ func (q *Queries) Coverages(ctx context.Context, db DBTX, digests []string) ([]A
 }
 
 const finishRepos = `-- name: FinishRepos :exec
+with k as (
+    select unnest($1::text[]) as did, unnest($2::text[]) as rev, unnest($3::text[]) as coverage, unnest($4::bigint[]) as claim
+), held as (
+    select r.did from atview.repo r where r.did = any($1::text[]) order by r.did for update
+)
 update atview.repo r
 set state = 'done', rev = k.rev, coverage = k.coverage, claimed_until = null, attempts = 0, reason = null, updated_at = now()
-from (select unnest($1::text[]) as did, unnest($2::text[]) as rev, unnest($3::text[]) as coverage) k
-where r.did = k.did
-  and (r.state in ('published', 'fetching', 'done') or r.state = 'queued' and r.wanted_rev <> '' and r.wanted_rev <= k.rev)
+from k join held on held.did = k.did
+where r.did = k.did and r.claim = k.claim and r.state in ('fetching', 'published', 'done')
 `
 
 type FinishReposParams struct {
 	Dids      []string
 	Revs      []string
 	Coverages []string
+	Claims    []int64
 }
 
-// Notes that the tables hold repositories as of a rev.
+// Notes that the tables hold repositories as of a rev. A mark settles the claim that
+// made it and no other: what was asked for since is another claim's. Rows are locked
+// in one order, as QueueRepos does.
 func (q *Queries) FinishRepos(ctx context.Context, db DBTX, arg FinishReposParams) error {
-	_, err := db.Exec(ctx, finishRepos, arg.Dids, arg.Revs, arg.Coverages)
+	_, err := db.Exec(ctx, finishRepos,
+		arg.Dids,
+		arg.Revs,
+		arg.Coverages,
+		arg.Claims,
+	)
 	return err
 }
 
@@ -83,6 +97,23 @@ func (q *Queries) FollowedActors(ctx context.Context, db DBTX, arg FollowedActor
 		return nil, err
 	}
 	return items, nil
+}
+
+const leaveRepo = `-- name: LeaveRepo :exec
+update atview.repo
+set state = 'gone', reason = 'deleted: the account was', claimed_until = null, updated_at = $1
+where did = $2 and state in ('done', 'published', 'queued', 'failed')
+`
+
+type LeaveRepoParams struct {
+	At  pgtype.Timestamptz
+	Did string
+}
+
+// Notes that an account was deleted. What is being fetched finds out by itself.
+func (q *Queries) LeaveRepo(ctx context.Context, db DBTX, arg LeaveRepoParams) error {
+	_, err := db.Exec(ctx, leaveRepo, arg.At, arg.Did)
+	return err
 }
 
 const putCoverage = `-- name: PutCoverage :exec
@@ -128,7 +159,7 @@ order by k.did
 on conflict (did) do update
 set state = 'queued', wanted_rev = greatest(r.wanted_rev, excluded.wanted_rev), requested_at = now(), due_at = now(),
     claimed_until = null, attempts = 0, reason = null, updated_at = now()
-where not (r.state in ('done', 'published') and excluded.wanted_rev <> '' and r.rev >= excluded.wanted_rev)
+where not (r.state in ('done', 'published') and excluded.wanted_rev <> '' and coalesce(r.rev, '') >= excluded.wanted_rev)
 `
 
 type QueueReposParams struct {

@@ -370,6 +370,7 @@ func (w *world) finish() {
 		for _, ev := range evs {
 			if ev.Kind == stream.KindSync && ev.Sync.Complete {
 				arg.Dids, arg.Revs, arg.Coverages = append(arg.Dids, string(did)), append(arg.Revs, string(ev.Sync.Rev)), append(arg.Coverages, ev.Sync.Coverage)
+				arg.Claims = append(arg.Claims, ev.Sync.Seq)
 			}
 		}
 	}

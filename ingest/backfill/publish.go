@@ -92,7 +92,7 @@ func snapshotTime(rev syntax.TID, now time.Time) int64 {
 }
 
 // publish puts a repository on the log, and returns when all of it is stored.
-func (b *Backfill) publish(ctx context.Context, pub *stream.Publisher, repo *car.Repo, coverage string) error {
+func (b *Backfill) publish(ctx context.Context, pub *stream.Publisher, repo *car.Repo, coverage string, claim int64) error {
 	at := snapshotTime(repo.Rev, time.Now())
 	for rec, err := range repo.Records(ctx) {
 		if err != nil {
@@ -122,7 +122,7 @@ func (b *Backfill) publish(ctx context.Context, pub *stream.Publisher, repo *car
 		return err
 	}
 	end := stream.Event{DID: repo.DID, TimeUS: at, Kind: stream.KindSync, Sync: &stream.Sync{
-		Rev: repo.Rev, Complete: true, Coverage: coverage,
+		Rev: repo.Rev, Complete: true, Coverage: coverage, Seq: claim,
 	}}
 	if err := pub.Publish(ctx, &end, nil); err != nil {
 		return err
@@ -141,11 +141,11 @@ func rejectReason(rec car.Record) stream.Reason {
 	return stream.ReasonRecord
 }
 
-// withhold publishes that an account is not active.
-func (b *Backfill) withhold(ctx context.Context, pub *stream.Publisher, did syntax.DID, why Reason) error {
-	now := time.Now().UTC()
-	ev := stream.Event{DID: did, TimeUS: now.UnixMicro(), Kind: stream.KindAccount, Account: &stream.Account{
-		Status: string(why), Time: now,
+// withhold publishes that an account is not active, as of when its repository was
+// asked for: what it has done since is newer.
+func (b *Backfill) withhold(ctx context.Context, pub *stream.Publisher, did syntax.DID, why Reason, asked time.Time) error {
+	ev := stream.Event{DID: did, TimeUS: asked.UnixMicro(), Kind: stream.KindAccount, Account: &stream.Account{
+		Status: string(why), Time: asked.UTC(),
 	}}
 	if err := pub.Publish(ctx, &ev, nil); err != nil {
 		return err

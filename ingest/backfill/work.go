@@ -103,7 +103,7 @@ func (b *Backfill) start(ctx context.Context, running *sync.WaitGroup, row queri
 	j := &job{
 		did: syntax.DID(row.Did), claim: row.Claim, attempts: int(row.Attempts),
 		// The fold takes no snapshot that is older than what it has settled.
-		minRev: syntax.TID(max(row.WantedRev, deref(row.SyncedRev))),
+		minRev: syntax.TID(max(row.WantedRev, row.SettledRev)),
 		cancel: cancel, done: make(chan struct{}),
 	}
 	b.mu.Lock()
@@ -247,6 +247,7 @@ func (b *Backfill) read(ctx context.Context, j *job) (pds string, err error) {
 	t := &turn{b: b}
 	defer t.end()
 	isPLC := strings.HasPrefix(string(j.did), "did:plc:")
+	asked := time.Now()
 	repo, pds, err := b.fetcher.fetch(ctx, request{did: j.did, minRev: j.minRev, want: p.want, retry: j.attempts > 0}, t)
 	if e, ok := errors.AsType[*Error](err); isPLC && ok && e.Reason == ReasonIdentity {
 		b.hosts.failed(directory)
@@ -254,7 +255,7 @@ func (b *Backfill) read(ctx context.Context, j *job) (pds string, err error) {
 		b.hosts.answered(directory)
 	}
 	if e, ok := errors.AsType[*Error](err); ok && slices.Contains(withheld, e.Reason) {
-		if perr := b.onLane(ctx, func(pub *stream.Publisher) error { return b.withhold(ctx, pub, j.did, e.Reason) }); perr != nil {
+		if perr := b.onLane(ctx, func(pub *stream.Publisher) error { return b.withhold(ctx, pub, j.did, e.Reason, asked) }); perr != nil {
 			return pds, perr
 		}
 	}
@@ -272,7 +273,7 @@ func (b *Backfill) read(ctx context.Context, j *job) (pds string, err error) {
 	if err != nil {
 		return pds, err
 	}
-	if err := b.onLane(ctx, func(pub *stream.Publisher) error { return b.publish(ctx, pub, repo, p.coverage) }); err != nil {
+	if err := b.onLane(ctx, func(pub *stream.Publisher) error { return b.publish(ctx, pub, repo, p.coverage, j.claim) }); err != nil {
 		return pds, err
 	}
 	b.settle(ctx, "note that a repository is published", func(ctx context.Context) error {

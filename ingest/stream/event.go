@@ -104,7 +104,8 @@ type Sync struct {
 	Complete bool
 	// Coverage says of which collections; see [Coverage].
 	Coverage string
-	// Seq is as in [Identity.Seq].
+	// Seq is as in [Identity.Seq]; of a complete one it is the number of the claim by
+	// which the repository was read.
 	Seq int64
 	// Time is as in [Identity.Time].
 	Time time.Time
