@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,25 @@ func (a *atview) launch() {
 	a.console = a.line("Console", 2*time.Minute) // unpacks Postgres at first
 	a.database = a.line("Database", time.Minute)
 	a.line("Indexing", time.Minute)
+}
+
+// connected waits until every source reads. What a firehose sends before that
+// belongs to nobody: a new one begins with the present.
+func (a *atview) connected(t testing.TB) {
+	t.Helper()
+	eventually(t, time.Minute, "the sources are connected", func() (bool, string) {
+		text, err := get(t.Context(), a.console+"metrics")
+		if err != nil {
+			return false, err.Error()
+		}
+		sources := regexp.MustCompile(`(?m)^atview_source_connected\{.*$`).FindAllString(string(text), -1)
+		for _, s := range sources {
+			if !strings.HasSuffix(s, " 1") {
+				return false, s
+			}
+		}
+		return len(sources) > 0, "no sources in the metrics"
+	})
 }
 
 // endPostgres ends the Postgres of an atview that was killed and not started

@@ -149,6 +149,11 @@ func (a *account) write(collection string, list []object) {
 	a.call("com.atproto.repo.applyWrites", a.access, object{"repo": a.DID, "writes": writes}, nil)
 }
 
+func (a *account) deactivate() {
+	a.box.t.Helper()
+	a.call("com.atproto.server.deactivateAccount", a.access, object{}, nil)
+}
+
 // takedown hides the account, as the PDS's operator, or lets it be seen again.
 func (a *account) takedown(applied bool) {
 	a.box.t.Helper()
@@ -163,7 +168,8 @@ func (b *box) operator() string {
 }
 
 // migrate moves the account to another host, under a new handle: repository,
-// identity, then the switch. See https://atproto.com/guides/account-migration.
+// identity, activation. What is left to do is to deactivate the old one. See
+// https://atproto.com/guides/account-migration.
 func (a *account) migrate(to *host, name string) *account {
 	t := a.box.t
 	t.Helper()
@@ -185,7 +191,6 @@ func (a *account) migrate(to *host, name string) *account {
 	a.call("com.atproto.identity.signPlcOperation", a.access, operation, &signed)
 	moved.call("com.atproto.identity.submitPlcOperation", moved.access, object{"operation": signed.Operation}, nil)
 	moved.call("com.atproto.server.activateAccount", moved.access, nil, nil)
-	a.call("com.atproto.server.deactivateAccount", a.access, object{}, nil)
 	return moved
 }
 
