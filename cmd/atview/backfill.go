@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/atview/atview/ingest/backfill"
@@ -54,6 +56,9 @@ func runBackfill(cmd *cobra.Command, s *settings) error {
 		return err
 	}
 	defer done()
+	if err := hasRun(ctx, pool); err != nil {
+		return err
+	}
 	q := queries.New()
 	out := cmd.OutOrStdout()
 	if len(dids) > 0 {
@@ -93,6 +98,18 @@ func runBackfill(cmd *cobra.Command, s *settings) error {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", r.Did, r.State, r.Attempts, next, reason)
 	}
 	return w.Flush()
+}
+
+// hasRun fails on a database on which atview has not run.
+func hasRun(ctx context.Context, pool *pgxpool.Pool) error {
+	var begun bool
+	if err := pool.QueryRow(ctx, "select to_regclass('atview.repo') is not null").Scan(&begun); err != nil {
+		return fmt.Errorf("look into the database: %w", err)
+	}
+	if !begun {
+		return errors.New("the database is empty: atview has not run on it")
+	}
+	return nil
 }
 
 // askFor has repositories read whole, each once: Postgres refuses a statement that

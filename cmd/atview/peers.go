@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,27 +26,11 @@ type peers struct {
 // openPeers makes the client and the identities. Pool may be nil: then
 // identities are remembered in memory only.
 func openPeers(s *settings, pool *pgxpool.Pool, log zerolog.Logger) (*peers, error) {
-	cfg := outbound.Config{AllowPrivate: s.AllowPrivate, CAFile: s.CAFile, Hosts: map[string]string{}}
-	for _, entry := range s.Resolve {
-		name, address, ok := strings.Cut(entry, "=")
-		if !ok || name == "" || address == "" {
-			return nil, fmt.Errorf("--resolve %q: want NAME=HOST:PORT", entry)
-		}
-		cfg.Hosts[name] = address
+	hosts, err := namedHosts(s)
+	if err != nil {
+		return nil, err
 	}
-	// What the user has named may be anywhere.
-	for flag, raw := range map[string]string{"--plc-url": s.PLCURL, "--relay": s.Relay} {
-		if raw == "" {
-			continue
-		}
-		host, err := hostOf(raw)
-		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", flag, raw, err)
-		}
-		if _, given := cfg.Hosts[host]; !given {
-			cfg.Hosts[host] = host
-		}
-	}
+	cfg := outbound.Config{AllowPrivate: s.AllowPrivate, CAFile: s.CAFile, Hosts: hosts}
 	client, err := outbound.New(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("outbound connections: %w", err)
@@ -59,6 +44,41 @@ func openPeers(s *settings, pool *pgxpool.Pool, log zerolog.Logger) (*peers, err
 		return nil, fmt.Errorf("identities: %w", err)
 	}
 	return &peers{client, cache}, nil
+}
+
+// namedHosts are the addresses of hosts that the user has named, which may be
+// anywhere.
+func namedHosts(s *settings) (map[string]string, error) {
+	hosts := map[string]string{}
+	for _, entry := range s.Resolve {
+		name, address, ok := strings.Cut(entry, "=")
+		if !ok || name == "" || address == "" {
+			return nil, fmt.Errorf("--resolve %q: want NAME=HOST:PORT", entry)
+		}
+		hosts[name] = address
+	}
+	for _, given := range []struct{ flag, url string }{{"--plc-url", s.PLCURL}, {"--relay", s.Relay}} {
+		if given.url == "" {
+			continue
+		}
+		host, err := hostOf(given.url)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", given.flag, given.url, err)
+		}
+		if !slices.ContainsFunc(s.Resolve, func(entry string) bool { return resolves(entry, host) }) {
+			hosts[host] = host
+		}
+	}
+	return hosts, nil
+}
+
+// resolves says whether an entry of --resolve is about a host and port.
+func resolves(entry, hostport string) bool {
+	name, _, _ := strings.Cut(strings.ToLower(entry), "=")
+	hostport = strings.ToLower(hostport)
+	host, _, _ := net.SplitHostPort(hostport)
+	below, all := strings.CutPrefix(name, "*")
+	return name == hostport || name == host || all && strings.HasSuffix(host, below)
 }
 
 var errHTTPURL = errors.New("want http://HOST or https://HOST")
@@ -92,6 +112,12 @@ type backfillPlan struct {
 
 // planBackfill decides what is read whole. Specs are the sources that were named.
 func planBackfill(s *settings, specs []ingest.Spec) (backfillPlan, error) {
+	if _, err := namedHosts(s); err != nil {
+		return backfillPlan{}, err
+	}
+	if _, err := readDIDs(s.BackfillDIDs); err != nil {
+		return backfillPlan{}, err
+	}
 	relay := s.Relay
 	for _, spec := range specs {
 		if relay == "" && spec.Kind == ingest.Firehose {

@@ -96,6 +96,9 @@ func runVerify(cmd *cobra.Command, s *settings) (err error) {
 	}
 	defer a.store.Close()
 	defer a.pool.Close()
+	if err := hasRun(ctx, a.pool); err != nil {
+		return err
+	}
 	if a.cat, err = index.KeepNames(ctx, a.pool, a.cat); err != nil {
 		return err
 	}

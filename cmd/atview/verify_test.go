@@ -1,12 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/atview/atview/index/dbtest"
 	"github.com/atview/atview/ingest/testnet"
 )
 
@@ -26,7 +32,9 @@ func startAudited(t *testing.T, seed uint64, flags ...string) *audited {
 			a.Activate()
 		}
 	}
-	n.args = []string{"--lexicons", exampleLexiconDir(t), "--data", n.data, "--plc-url", n.PLC(), "--allow-private-hosts"}
+	// The directory under a name, as in a network of containers.
+	n.args = []string{"--lexicons", exampleLexiconDir(t), "--data", n.data, "--plc-url", "http://plc.test",
+		"--resolve", "plc.test=" + strings.TrimPrefix(n.PLC(), "http://"), "--allow-private-hosts"}
 	n.p = launch(t, slices.Concat([]string{"dev", "--listen", "127.0.0.1:0", "--source", n.Firehose()}, n.args, flags)...)
 	return n
 }
@@ -176,4 +184,168 @@ func repositoriesOf(lines []string) (dids []string) {
 	}
 	slices.Sort(dids)
 	return slices.Compact(dids)
+}
+
+// TestRepairNeedsAReader asks for a repair beside a process that reads no
+// repositories: it is told that nobody will.
+func TestRepairNeedsAReader(t *testing.T) {
+	t.Parallel()
+	n := startAudited(t, 5, "--backfill", "off")
+	did := string(n.Accounts()[0].DID())
+	n.verify(t, 1, []string{"missing   at://" + did + "/", "1 repositories are queued, and nobody reads them", "--backfill off"}, "--repo", did, "--repair")
+}
+
+// TestMistakesOfAudits gives wrong flags, which are found before anything is
+// opened, and a database that is empty.
+func TestMistakesOfAudits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	dids := filepath.Join(dir, "dids.txt")
+	if err := os.WriteFile(dids, []byte("# mine\n\ndid:plc:aaaaaaaaaaaaaaaaaaaaaaaa\nnobody.example\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lex := exampleLexiconDir(t)
+	dev := []string{"dev", "--lexicons", lex, "--listen", "127.0.0.1:0", "--source", "ws://127.0.0.1:1/subscribe"}
+	verify := []string{"verify", "--lexicons", lex}
+	for _, test := range []struct {
+		name string
+		args []string
+		code int
+		says []string
+	}{
+		{"backfill of no kind", append(dev[:len(dev):len(dev)], "--backfill", "most"), 1, []string{`--backfill "most" is none of auto, listed, seen, linked, none, off`}},
+		{"backfill off and on", append(dev[:len(dev):len(dev)], "--backfill", "off,listed"), 1, []string{"--backfill off,listed", "off stands alone"}},
+		{"nobody to list", append(dev[:len(dev):len(dev)], "--backfill", "listed"), 1, []string{"--backfill listed", "--relay"}},
+		{"DIDs for nothing", append(dev[:len(dev):len(dev)], "--backfill", "off", "--backfill-dids", os.DevNull), 1, []string{"--backfill-dids", "--backfill off"}},
+		{"DIDs that are none", append(dev[:len(dev):len(dev)], "--backfill-dids", dids), 1, []string{"--backfill-dids " + dids, "line 4", "DID"}},
+		{"relay that is no URL", append(dev[:len(dev):len(dev)], "--relay", "relay.example"), 1, []string{"--relay relay.example: want http://HOST or https://HOST"}},
+		{"relay of websockets", append(dev[:len(dev):len(dev)], "--relay", "wss://relay.example"), 1, []string{"--relay wss://relay.example: want http"}},
+		{"directory that is no URL", append(dev[:len(dev):len(dev)], "--plc-url", "plc.directory"), 1, []string{"--plc-url plc.directory: want http"}},
+		{"name without an address", append(dev[:len(dev):len(dev)], "--resolve", "plc.directory"), 1, []string{`--resolve "plc.directory": want NAME=HOST:PORT`}},
+		{"identities maybe", append(dev[:len(dev):len(dev)], "--identities", "maybe"), 1, []string{`--identities "maybe" is none of on, off, auto`}},
+		{"backfill of a handle", []string{"backfill", "alice.example"}, 2, []string{"DID", "Try: atview backfill --help"}},
+		{"backfill of a file with a handle", []string{"backfill", "--backfill-dids", dids}, 1, []string{dids, "line 4"}},
+		{"backfill of no file", []string{"backfill", "--backfill-dids", "absent.txt"}, 1, []string{"--backfill-dids", "absent.txt"}},
+		{"verify a handle", append(verify[:3:3], "--repo", "alice.example"), 2, []string{`--repo "alice.example"`, "Try: atview verify --help"}},
+		{"verify less than none", append(verify[:3:3], "--sample", "-1"), 2, []string{"--sample -1"}},
+		{"verify some", append(verify[:3:3], "--sample", "some"), 2, []string{"--sample", "some"}},
+		{"verify with an argument", append(verify[:3:3], "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"), 2, []string{"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}},
+		{"verify without lexicons", []string{"verify"}, 1, []string{"--lexicons"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			data := filepath.Join(t.TempDir(), "data")
+			_, stderr, code := atview(t, append(test.args, "--data", data)...)
+			if code != test.code {
+				t.Errorf("exit %d, want %d", code, test.code)
+			}
+			for _, want := range test.says {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("lacks %q:\n%s", want, stderr)
+				}
+			}
+			if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("something was opened before the mistake was found: %v\n%s", err, stderr)
+			}
+		})
+	}
+	t.Run("empty database", func(t *testing.T) {
+		t.Parallel()
+		database := dbtest.Private(t).URL()
+		for _, command := range [][]string{{"backfill"}, {"backfill", "--retry"}, verify, append(verify[:3:3], "--all-repos")} {
+			_, stderr, code := atview(t, append(command, "--database-url", database, "--data", t.TempDir())...)
+			if code != 1 || !strings.Contains(stderr, "the database is empty: atview has not run on it") {
+				t.Errorf("%s: exit %d: %s", strings.Join(command, " "), code, stderr)
+			}
+		}
+		if stdout, stderr, code := atview(t, "status", "--database-url", database); code != 0 || !strings.Contains(stdout, "The database is empty") {
+			t.Errorf("status: exit %d: %s%s", code, stdout, stderr)
+		}
+	})
+}
+
+// TestBackfillCommand has repositories read by name, of which some cannot be.
+func TestBackfillCommand(t *testing.T) {
+	t.Parallel()
+	n := startAudited(t, 4, "--backfill", "none")
+	ask := func(command string, says []string, args ...string) (string, bool) {
+		t.Helper()
+		stdout, stderr, code := atview(t, append([]string{command, "--data", n.data}, args...)...)
+		if code != 0 {
+			t.Fatalf("%s %s: exit %d: %s", command, strings.Join(args, " "), code, stderr)
+		}
+		for _, want := range says {
+			if !regexp.MustCompile(want).MatchString(stdout) {
+				return fmt.Sprintf("no %q in:\n%s", want, stdout), false
+			}
+		}
+		return stdout, true
+	}
+	expect := func(command string, says []string, args ...string) {
+		t.Helper()
+		if out, ok := ask(command, says, args...); !ok {
+			t.Error(command, args, out)
+		}
+	}
+	await := func(says ...string) {
+		t.Helper()
+		eventually(t, 20*time.Second, "repositories are read", func() (bool, string) {
+			out, ok := ask("backfill", says)
+			return ok, out
+		})
+	}
+	expect("backfill", []string{"no repositories are read whole"})
+	expect("status", []string{"no repositories are read whole"})
+
+	accounts := n.Accounts()
+	named, listed, broken, away := accounts[0], accounts[1], accounts[2], accounts[3]
+	away.Deactivate()
+	n.Faults.Set(testnet.PDSError, testnet.Rule{DID: broken.DID(), Rate: 1})
+	file := filepath.Join(t.TempDir(), "dids.txt")
+	text := fmt.Sprintf("# those that we know\n\n%s\n  %s  \r\n%s\n", listed.DID(), away.DID(), listed.DID())
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	expect("backfill", []string{"4 repositories queued\n", "REPOSITORIES +RECORDS"}, "--backfill-dids", file, string(named.DID()), string(broken.DID()), string(named.DID()))
+	await(`2 done `, `1 failed `, `1 gone `,
+		`NOT READ +STATE +ATTEMPTS +NEXT +REASON`,
+		string(broken.DID())+` +failed +\d+ +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +http: .*500`,
+		string(away.DID())+` +gone +\d+ +- +deactivated: `)
+	expect("status", []string{`REPOSITORIES +RECORDS`, `2 done `, `1 failed `, `1 gone `})
+	n.expectOf(t, named, listed)
+
+	n.Faults.Off()
+	expect("backfill", []string{"2 repositories queued again\n"}, "--retry")
+	await(`3 done `, `1 gone `)
+	n.expectOf(t, named, listed, broken)
+	away.Activate() // it is read without being asked for
+	await(`4 done `)
+	n.expectOf(t, named, listed, broken, away)
+
+	eventually(t, 20*time.Second, "metrics tell of it", func() (bool, string) {
+		_, body := get(t, n.p.Console+"metrics")
+		for _, want := range []string{`atview_backfill_repositories{state="done"} 4`, `atview_backfill_repositories{state="failed"} 0`, `atview_backfill_repositories{state="gone"} 0`,
+			`atview_backfill_repositories{state="queued"} 0`, `atview_backfill_records_total [1-9]`, `atview_backfill_bytes_total [1-9]`, `atview_backfill_hosts_paused 0`} {
+			if !regexp.MustCompile(strings.NewReplacer("{", `\{`, "}", `\}`).Replace(want)).MatchString(body) {
+				return false, "no " + want + " in:\n" + grep(body, "backfill")
+			}
+		}
+		return true, ""
+	})
+}
+
+// expectOf waits until the tables have the repositories of some accounts, and
+// nothing else.
+func (n *audited) expectOf(t *testing.T, accounts ...*testnet.Account) {
+	t.Helper()
+	var want []string
+	for _, line := range n.truth() {
+		if slices.ContainsFunc(accounts, func(a *testnet.Account) bool { return strings.Contains(line, " "+string(a.DID())+" ") }) {
+			want = append(want, line)
+		}
+	}
+	eventually(t, 20*time.Second, "the tables have what was read", func() (bool, string) {
+		got, err := n.tables(t.Context(), n.p.Database)
+		return err == nil && slices.Equal(want, got), fmt.Sprint(difference(want, got), err)
+	})
 }
