@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,16 +47,22 @@ func runLexiconAdd(cmd *cobra.Command, s *settings) error {
 	if len(s.Lexicons) == 0 {
 		return usageError{cmd, errNoLexicons}
 	}
-	dir := s.Lexicons[0]
 	net, err := openPeers(s, nil, s.logger())
 	if err != nil {
 		return err
 	}
-	fetcher, err := lexfetch.New(lexfetch.Config{Directory: net.identities, HTTP: net.client, Known: atHand(s.Lexicons), NoRefs: s.NoRefs})
+	return addLexicons(cmd.Context(), cmd.OutOrStdout(), s, lexfetch.Config{Directory: net.identities, HTTP: net.client})
+}
+
+// addLexicons fetches from whom cfg says.
+func addLexicons(ctx context.Context, out io.Writer, s *settings, cfg lexfetch.Config) error {
+	dir := s.Lexicons[0]
+	cfg.Known, cfg.NoRefs = atHand(s.Lexicons), s.NoRefs
+	fetcher, err := lexfetch.New(cfg)
 	if err != nil {
 		return err
 	}
-	result, err := fetcher.Fetch(cmd.Context(), s.Args)
+	result, err := fetcher.Fetch(ctx, s.Args)
 	if err != nil {
 		return err
 	}
@@ -63,7 +70,7 @@ func runLexiconAdd(cmd *cobra.Command, s *settings) error {
 	if err != nil {
 		return err
 	}
-	return printLexicons(cmd.OutOrStdout(), dir, written, result.Failures)
+	return printLexicons(out, dir, written, result.Failures)
 }
 
 // atHand says which lexicons lie in the folders. Folders that do not load know
