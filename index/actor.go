@@ -13,9 +13,10 @@ import (
 
 // Account states with a meaning here; all but active hide an account's records.
 const (
-	statusActive   = "active"
-	statusDeleted  = "deleted"
-	statusInactive = "inactive" // not active, and no reason given
+	statusActive      = "active"
+	statusDeleted     = "deleted"
+	statusDeactivated = "deactivated"
+	statusInactive    = "inactive" // not active, and no reason given
 )
 
 // actor is the state of an account and identity as far as events have told it.
@@ -30,7 +31,10 @@ type actor struct {
 	readRev   syntax.TID // the highest rev of a snapshot of which parts are here
 	// followed is whether the account has records here, so that its DID document is
 	// read; events come of all accounts of the network.
-	followed   bool
+	followed bool
+	// asked is whether the repository is in the queue, or was. followed does not say
+	// so: the key of whoever writes for the first time is looked up before that.
+	asked      bool
 	resolve    bool // the DID document is to be read now
 	changed    bool
 	wasVisible bool
@@ -129,6 +133,7 @@ func (f *folder) actors(ctx context.Context, tx pgx.Tx, dids []string) (map[stri
 			syncedOf:   deref(r.SyncedOf),
 			readRev:    syntax.TID(deref(r.ReadRev)),
 			followed:   r.Followed,
+			asked:      r.Asked,
 			wasVisible: r.Status == statusActive,
 		}
 		if of := deref(r.SyncedOf); of != "" {

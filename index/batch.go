@@ -50,7 +50,8 @@ type change struct {
 type whole struct {
 	rev      syntax.TID
 	coverage string
-	claim    int64 // of atview.repo, by which it was read
+	claim    int64     // of atview.repo, by which it was read
+	asked    time.Time // when the PDS was asked for it
 }
 
 type resync struct {
@@ -125,7 +126,7 @@ func (b *batch) add(cat *schema.Catalog, m stream.Message) {
 			s.read = map[string]whole{}
 		}
 		if did := string(ev.DID); ev.Sync.Rev >= s.read[did].rev {
-			s.read[did] = whole{ev.Sync.Rev, ev.Sync.Coverage, ev.Sync.Seq}
+			s.read[did] = whole{ev.Sync.Rev, ev.Sync.Coverage, ev.Sync.Seq, ev.Sync.Time}
 		}
 	}
 }

@@ -238,6 +238,9 @@ func (f *folder) apply(ctx context.Context, tx pgx.Tx, t *tally, tab *table, cha
 			}
 			if a := actors[k.did]; !ch.gone && !a.followed {
 				a.followed, a.changed, a.resolve = true, true, true
+			}
+			if a := actors[k.did]; !ch.gone && !a.asked {
+				a.asked = true
 				done.seen = append(done.seen, k.did)
 			}
 		}

@@ -53,6 +53,17 @@ func (w *world) mark(claim int64, at syntax.TID) {
 	w.settle()
 }
 
+// readAt publishes a snapshot that the PDS was asked for at a time.
+func (w *world) readAt(n int, at syntax.TID, parts ...part) {
+	w.t.Helper()
+	w.cover(onlyLikes)
+	w.parts(alice, at, parts...)
+	end := stream.Event{DID: alice, TimeUS: at.Time().UnixMicro(), Kind: stream.KindSync,
+		Sync: &stream.Sync{Rev: at, Complete: true, Coverage: stream.Coverage(onlyLikes), Time: rev(n).Time()}}
+	w.backfill(end.AppendJSON(nil))
+	w.settle()
+}
+
 func (w *world) expectRepo(want string) {
 	w.t.Helper()
 	if got := w.repo(); got != want {
@@ -130,6 +141,28 @@ func TestRequests(t *testing.T) {
 			w.mark(w.claim(), rev(2))
 			w.expectRepo("fetching asked " + string(rev(2)))
 		},
+	}
+	cases["AreAnsweredByActiveAccountsOnly"] = func(w *world) {
+		w.put(1, like, "a", likeOf("soup", 1))
+		w.account(5, stream.Account{Status: "deactivated"})
+		w.settle()
+		status := func() string {
+			return w.one("select status || ' ' || (select bool_or(hidden) from records.com_myrecipes_like) || ' ' || (select coalesce(sum(records), 0) from atview.link_count) from atview.actor")
+		}
+		w.readAt(4, rev(3), part{like, "a", likeOf("soup", 1)})
+		if got := status(); got != "deactivated true 0" {
+			w.t.Errorf("asked for before: %s", got)
+		}
+		w.readAt(6, rev(3), part{like, "a", likeOf("soup", 1)})
+		if got := status(); got != "active false 1" {
+			w.t.Errorf("asked for after: %s", got)
+		}
+		w.account(7, stream.Account{Status: "takendown"})
+		w.settle()
+		w.readAt(8, rev(3), part{like, "a", likeOf("soup", 1)})
+		if got := status(); got != "takendown true 0" {
+			w.t.Errorf("taken down: %s", got)
+		}
 	}
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/jackc/pgx/v5"
@@ -115,6 +116,9 @@ func (f *folder) settleRepos(ctx context.Context, tx pgx.Tx, t *tally, read map[
 		byCoverage[w.coverage] = append(byCoverage[w.coverage], did)
 		a.syncedRev, a.syncedOf, a.changed = w.rev, w.coverage, true
 	}
+	if err := f.reactivate(ctx, tx, t, read, actors); err != nil {
+		return done, err
+	}
 	var finish queries.FinishReposParams
 	for _, digest := range sortedKeys(byCoverage) {
 		dids := byCoverage[digest]
@@ -141,6 +145,25 @@ func (f *folder) settleRepos(ctx context.Context, tx pgx.Tx, t *tally, read map[
 		return done, nil
 	}
 	return done, f.q.FinishRepos(ctx, tx, finish)
+}
+
+// reactivate shows accounts whose PDS gave out their repository after it was heard
+// that they are deactivated. When an account moves, its old host says so, by another
+// clock than its new host's, and may seem to say it last. What others have decided
+// about an account, a PDS cannot undo.
+func (f *folder) reactivate(ctx context.Context, tx pgx.Tx, t *tally, read map[string]whole, actors map[string]*actor) error {
+	var back []string
+	for _, did := range sortedKeys(read) {
+		a, asked := actors[did], read[did].asked.UTC().Truncate(time.Microsecond)
+		if a.status == statusDeactivated && asked.After(a.account.at) {
+			a.status, a.account, a.changed = statusActive, stamp{at: asked}, true
+			back = append(back, did)
+		}
+	}
+	if err := f.flip(ctx, tx, t, back, false); err != nil {
+		return fmt.Errorf("show accounts: %w", err)
+	}
+	return nil
 }
 
 // sweep removes the rows of repositories that are older than a rev.

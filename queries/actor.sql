@@ -1,6 +1,7 @@
 -- name: ActorsByDID :many
 select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of, read_rev,
-       (resolve_at is not null or resolved_at is not null)::boolean as followed
+       (resolve_at is not null or resolved_at is not null)::boolean as followed,
+       exists (select from atview.repo r where r.did = actor.did)::boolean as asked
 from atview.actor
 where did = any(@dids::text[]);
 

@@ -13,7 +13,8 @@ import (
 
 const actorsByDID = `-- name: ActorsByDID :many
 select did, status, account_at, account_seq, identity_at, identity_seq, purged_rev, synced_rev, synced_of, read_rev,
-       (resolve_at is not null or resolved_at is not null)::boolean as followed
+       (resolve_at is not null or resolved_at is not null)::boolean as followed,
+       exists (select from atview.repo r where r.did = actor.did)::boolean as asked
 from atview.actor
 where did = any($1::text[])
 `
@@ -30,6 +31,7 @@ type ActorsByDIDRow struct {
 	SyncedOf    *string
 	ReadRev     *string
 	Followed    bool
+	Asked       bool
 }
 
 func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]ActorsByDIDRow, error) {
@@ -53,6 +55,7 @@ func (q *Queries) ActorsByDID(ctx context.Context, db DBTX, dids []string) ([]Ac
 			&i.SyncedOf,
 			&i.ReadRev,
 			&i.Followed,
+			&i.Asked,
 		); err != nil {
 			return nil, err
 		}

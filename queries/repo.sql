@@ -46,13 +46,14 @@ select digest, collections from atview.coverage where digest = any(@digests::tex
 -- name: RepoStates :many
 select did, state, coalesce(reason, '')::text as reason from atview.repo where did = any(@dids::text[]) order by did;
 
--- Accounts with records here, in order, or some by chance.
+-- Accounts with records here, in order, or some by chance. Of those that are not
+-- active there is no repository to be had.
 -- name: FollowedActors :many
 select did from atview.actor
-where did > @after and (resolve_at is not null or resolved_at is not null or synced_rev is not null)
+where did > @after and status = 'active' and (resolve_at is not null or resolved_at is not null or synced_rev is not null)
 order by did limit @most::bigint;
 
 -- name: SomeFollowedActors :many
 select did from atview.actor
-where resolve_at is not null or resolved_at is not null or synced_rev is not null
+where status = 'active' and (resolve_at is not null or resolved_at is not null or synced_rev is not null)
 order by random() limit @most::bigint;

@@ -69,7 +69,7 @@ func (q *Queries) FinishRepos(ctx context.Context, db DBTX, arg FinishReposParam
 
 const followedActors = `-- name: FollowedActors :many
 select did from atview.actor
-where did > $1 and (resolve_at is not null or resolved_at is not null or synced_rev is not null)
+where did > $1 and status = 'active' and (resolve_at is not null or resolved_at is not null or synced_rev is not null)
 order by did limit $2::bigint
 `
 
@@ -78,7 +78,8 @@ type FollowedActorsParams struct {
 	Most  int64
 }
 
-// Accounts with records here, in order, or some by chance.
+// Accounts with records here, in order, or some by chance. Of those that are not
+// active there is no repository to be had.
 func (q *Queries) FollowedActors(ctx context.Context, db DBTX, arg FollowedActorsParams) ([]string, error) {
 	rows, err := db.Query(ctx, followedActors, arg.After, arg.Most)
 	if err != nil {
@@ -207,7 +208,7 @@ func (q *Queries) RepoStates(ctx context.Context, db DBTX, dids []string) ([]Rep
 
 const someFollowedActors = `-- name: SomeFollowedActors :many
 select did from atview.actor
-where resolve_at is not null or resolved_at is not null or synced_rev is not null
+where status = 'active' and (resolve_at is not null or resolved_at is not null or synced_rev is not null)
 order by random() limit $1::bigint
 `
 

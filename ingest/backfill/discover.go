@@ -271,5 +271,6 @@ func notServed(err error) bool {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
 	}
-	return e.Name == "MethodNotImplemented" || e.Name == "XRPCNotSupported"
+	// A PDS that has no app view to hand it on to says 400.
+	return e.Status == http.StatusBadRequest && e.Name == "InvalidRequest" || e.Name == "MethodNotImplemented" || e.Name == "XRPCNotSupported"
 }

@@ -92,7 +92,7 @@ func snapshotTime(rev syntax.TID, now time.Time) int64 {
 }
 
 // publish puts a repository on the log, and returns when all of it is stored.
-func (b *Backfill) publish(ctx context.Context, pub *stream.Publisher, repo *car.Repo, coverage string, claim int64) error {
+func (b *Backfill) publish(ctx context.Context, pub *stream.Publisher, repo *car.Repo, coverage string, claim int64, asked time.Time) error {
 	at := snapshotTime(repo.Rev, time.Now())
 	for rec, err := range repo.Records(ctx) {
 		if err != nil {
@@ -122,7 +122,7 @@ func (b *Backfill) publish(ctx context.Context, pub *stream.Publisher, repo *car
 		return err
 	}
 	end := stream.Event{DID: repo.DID, TimeUS: at, Kind: stream.KindSync, Sync: &stream.Sync{
-		Rev: repo.Rev, Complete: true, Coverage: coverage, Seq: claim,
+		Rev: repo.Rev, Complete: true, Coverage: coverage, Seq: claim, Time: asked.UTC(),
 	}}
 	if err := pub.Publish(ctx, &end, nil); err != nil {
 		return err

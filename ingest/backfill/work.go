@@ -273,7 +273,7 @@ func (b *Backfill) read(ctx context.Context, j *job) (pds string, err error) {
 	if err != nil {
 		return pds, err
 	}
-	if err := b.onLane(ctx, func(pub *stream.Publisher) error { return b.publish(ctx, pub, repo, p.coverage, j.claim) }); err != nil {
+	if err := b.onLane(ctx, func(pub *stream.Publisher) error { return b.publish(ctx, pub, repo, p.coverage, j.claim, asked) }); err != nil {
 		return pds, err
 	}
 	b.settle(ctx, "note that a repository is published", func(ctx context.Context) error {

@@ -44,7 +44,7 @@ type CacheConfig struct {
 	// RetryEvery is how long a DID that could not be looked up is not asked for again.
 	// Default 30 s.
 	RetryEvery time.Duration
-	// RefreshEvery is how often Refresh asks the network of one DID. Default 10 s: any
+	// RefreshEvery is how often Refresh asks the network of one DID. Default 1 s: any
 	// signature that does not fit is a reason to refresh, and anybody can send those.
 	RefreshEvery time.Duration
 	// StaleFor is how old a document may be that is used because the network does not
@@ -66,7 +66,7 @@ func (c *CacheConfig) validate() error {
 	c.MemoryTTL = or(c.MemoryTTL, time.Hour)
 	c.NegativeTTL = or(c.NegativeTTL, 5*time.Minute)
 	c.RetryEvery = or(c.RetryEvery, 30*time.Second)
-	c.RefreshEvery = or(c.RefreshEvery, 10*time.Second)
+	c.RefreshEvery = or(c.RefreshEvery, time.Second)
 	c.StaleFor = max(or(c.StaleFor, 7*24*time.Hour), c.TTL)
 	return errors.Join(faults...)
 }

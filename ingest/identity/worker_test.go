@@ -113,11 +113,11 @@ func TestWorker(t *testing.T) {
 		if r.handle != string(handle) || r.pds != "https://pds.test" || r.key != key.DIDKey() || r.reason != "" || r.attempts != 0 {
 			t.Errorf("%+v", r)
 		}
+		stop() // what it has written it now knows
 		if id, err := worker.cfg.Cache.Lookup(t.Context(), did); err != nil || id.Handle != handle {
 			t.Errorf("%+v, %v", id, err)
 		}
 		w.expectAsked(t, did, 1)
-		stop()
 		if s := worker.Stats(); s.Resolved != 1 || s.Active != 0 || s.Failed != 0 || s.Invalid != 0 {
 			t.Errorf("%+v", s)
 		}

@@ -107,7 +107,8 @@ type Sync struct {
 	// Seq is as in [Identity.Seq]; of a complete one it is the number of the claim by
 	// which the repository was read.
 	Seq int64
-	// Time is as in [Identity.Time].
+	// Time is as in [Identity.Time]; of a complete one it is when the PDS was asked for
+	// the repository, zero if that is unknown.
 	Time time.Time
 }
 
