@@ -24,7 +24,7 @@ import (
 func smallWorld(t testing.TB) *world {
 	t.Helper()
 	w := newWorld(t, testCatalog(t))
-	w.load(t, readLines(t, "testdata/world.jsonl"))
+	w.load(t, readLines(t))
 	return w
 }
 

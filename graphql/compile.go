@@ -63,7 +63,7 @@ func compile(m *model, cfg *Config, doc *ast.QueryDocument, op *ast.OperationDef
 	}
 	p.cost = c.cost
 	if c.cost > cfg.MaxCost {
-		return nil, tooMuch("the operation may read %d rows, over the maximum of %d: ask for smaller pages (`first`) or fewer nested lists", c.cost, cfg.MaxCost)
+		return nil, tooMuch("the operation may read %d rows, over the maximum of %d: ask for smaller pages (`first`), fewer nested lists or fewer aggregations", c.cost, cfg.MaxCost)
 	}
 	return p, nil
 }
@@ -84,6 +84,8 @@ func (c *compiler) root(f *ast.Field) planField {
 			c.rootByURI(f, col, &out)
 		} else if col := c.m.lists[f.Name]; col != nil {
 			c.rootList(f, col, &out)
+		} else if a := c.m.aggregated[f.Name]; a != nil {
+			c.rootAggregated(f, a, &out)
 		}
 	}
 	return out

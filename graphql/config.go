@@ -31,6 +31,16 @@ type Config struct {
 	// three lists of the default size in one another, a second or two of a
 	// Postgres process.
 	MaxCost int
+	// MaxGroups is the most groups that an aggregation may ask for. Default 1000,
+	// as for pages. Without a limit it gives 100 of them.
+	MaxGroups int
+	// MaxGroupKeys bounds what an aggregation may group by at a time. Default 5,
+	// which is what clients of this vocabulary expect.
+	MaxGroupKeys int
+	// AggregateCost is what an aggregation over a whole collection counts for in
+	// MaxCost. Default 10,000, so that an operation has at most twenty: nobody
+	// knows before how many records there are, and all of them are read.
+	AggregateCost int
 	// MaxFields bounds the fields of an operation with its fragments written out.
 	// Default 5,000. Fragments within fragments double at each level.
 	MaxFields int
@@ -91,6 +101,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxPage, 1000)
 	setDefault(&c.MaxDepth, 20)
 	setDefault(&c.MaxCost, 200_000)
+	setDefault(&c.MaxGroups, 1000)
+	setDefault(&c.MaxGroupKeys, 5)
+	setDefault(&c.AggregateCost, 10_000)
 	setDefault(&c.MaxFields, 5_000)
 	setDefault(&c.MaxTokens, 10_000)
 	setDefault(&c.MaxBody, 1<<20)
@@ -107,7 +120,8 @@ func (c Config) withDefaults() (Config, error) {
 		value int64
 	}{
 		{"PageSize", int64(c.PageSize)}, {"MaxPage", int64(c.MaxPage)}, {"MaxDepth", int64(c.MaxDepth)},
-		{"MaxCost", int64(c.MaxCost)}, {"MaxFields", int64(c.MaxFields)}, {"MaxTokens", int64(c.MaxTokens)},
+		{"MaxCost", int64(c.MaxCost)}, {"MaxGroups", int64(c.MaxGroups)},
+		{"MaxGroupKeys", int64(c.MaxGroupKeys)}, {"AggregateCost", int64(c.AggregateCost)}, {"MaxFields", int64(c.MaxFields)}, {"MaxTokens", int64(c.MaxTokens)},
 		{"MaxBody", c.MaxBody}, {"MaxAnswer", int64(c.MaxAnswer)}, {"Timeout", int64(c.Timeout)},
 	} {
 		if limit.value < 0 {

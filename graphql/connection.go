@@ -131,6 +131,14 @@ func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *s
 					}, kindLong)
 				}
 				out.add(f.Alias, connectionTotal{})
+			case "aggregate":
+				node := connectionAggregate{}
+				node.slot = inExtra(func() string {
+					var sql string
+					sql, node.width, node.item = c.aggregate(f, p)
+					return sql
+				}, kindJSON)
+				out.add(f.Alias, node)
 			case "edges":
 				needRows()
 				c.rows = outer * max(p.limit, 1)

@@ -54,6 +54,10 @@ func presentDatabase(path ast.Path, err error) (e *gqlerror.Error, told bool) {
 	case errors.Is(err, context.Canceled):
 		e.Message, e.Extensions = "the request was cancelled", map[string]any{"code": codeTimeout}
 		return e, true
+	case pgErr != nil && pgErr.Code == "22023" && strings.HasPrefix(pgErr.Message, "time zone "):
+		// One that we know and this Postgres does not.
+		e.Message, e.Extensions = "the database does not know the time zone", map[string]any{"code": codeInput}
+		return e, true
 	case pgErr == nil, unavailable(pgErr.Code):
 		e.Message, e.Extensions = "the database cannot take the query now: try again", map[string]any{"code": codeBusy}
 	default:

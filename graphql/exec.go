@@ -182,12 +182,14 @@ func (e *executor) answer(ctx context.Context, op *gql.OperationContext, r *run)
 		if err := res.errs[1]; err != nil {
 			// The count is what takes long; the records are here.
 			c, _ := f.node.(rootConnection)
-			total, pages := c.keyOf(connectionTotal{}), c.previous >= 0 || c.next >= 0
-			if pages || total == "" {
+			beside, pages := c.besideRows(), c.previous >= 0 || c.next >= 0
+			if pages || len(beside) == 0 {
 				errs = append(errs, e.present(path, err))
 				return []byte("null"), errs // hasNextPage cannot be null, nor what it is part of
 			}
-			errs = append(errs, e.present(append(path, ast.PathName(total)), err))
+			for _, key := range beside {
+				errs = append(errs, e.present(ast.Path{path[0], ast.PathName(key)}, err))
+			}
 		}
 		f.node.write(&w, res.rows, res.extra)
 	}
@@ -250,17 +252,20 @@ func (e *executor) settle(ctx context.Context, w *writer) error {
 	return nil
 }
 
-// keyOf is the response key of a field.
-func (n *connection) keyOf(field connectionNode) string {
+// besideRows are the response keys of what is read beside the rows, and may be
+// null.
+func (n *connection) besideRows() []string {
 	if n == nil {
-		return ""
+		return nil
 	}
+	var out []string
 	for i, node := range n.nodes {
-		if node == field {
-			return n.keys[i][1 : len(n.keys[i])-2]
+		switch node.(type) {
+		case connectionTotal, connectionAggregate:
+			out = append(out, n.keys[i][1:len(n.keys[i])-2])
 		}
 	}
-	return ""
+	return out
 }
 
 func (e *executor) present(path ast.Path, err error) *gqlerror.Error {

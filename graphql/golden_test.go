@@ -44,7 +44,7 @@ func golden(t *testing.T, file, got string) {
 func TestQueries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, testCatalog(t))
-	w.load(t, readLines(t, "testdata/world.jsonl"))
+	w.load(t, readLines(t))
 	a := w.api(t, Config{})
 	files, err := filepath.Glob("testdata/queries/*.graphql")
 	if err != nil || len(files) == 0 {

@@ -29,8 +29,11 @@ type model struct {
 	lists   map[string]*schema.Collection       // by field of Query
 	byURI   map[string]*schema.Collection       // by field of Query
 	joins   map[string]*join                    // by field of any record type
-	mode    Joins                               // JoinsAll or JoinsRelated
-	fields  int                                 // that are joins, over all types
+	// What can be aggregated, also by field of Query.
+	aggregations map[*schema.Collection]*aggregation
+	aggregated   map[string]*aggregation
+	mode         Joins // JoinsAll or JoinsRelated
+	fields       int   // that are joins, over all types
 }
 
 // recordType is the GraphQL type of a collection's records.
@@ -71,6 +74,9 @@ func newModel(cat *schema.Catalog, cfg Config) *model {
 		lists:   map[string]*schema.Collection{},
 		byURI:   map[string]*schema.Collection{},
 		joins:   map[string]*join{},
+
+		aggregations: map[*schema.Collection]*aggregation{},
+		aggregated:   map[string]*aggregation{},
 	}
 	b := builder{model: m, cfg: cfg, later: map[string]*ast.Definition{}, seen: map[schema.Type]bool{}}
 	b.build()
@@ -143,6 +149,7 @@ func (b *builder) build() {
 		Type:        named("Actor"),
 	})
 	b.join()
+	b.aggregate()
 	for _, name := range slices.Sorted(maps.Keys(b.later)) {
 		b.add(b.later[name])
 	}

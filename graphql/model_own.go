@@ -55,6 +55,21 @@ enum SortDirection {
   ASC
   DESC
 }
+"A part of the calendar. As a key it is text that sorts by time."
+enum DateInterval {
+  "2026-01-31T09:00"
+  HOUR
+  "2026-01-31"
+  DAY
+  "2026-W05, as ISO 8601 counts weeks: from Monday, and in the year that has their Thursday."
+  WEEK
+  "2026-01"
+  MONTH
+  "2026-Q1"
+  QUARTER
+  "2026"
+  YEAR
+}
 
 "All that is given must hold. ne and notIn also find records without a value."
 input StringCondition {
@@ -174,6 +189,9 @@ func strip(def *ast.Definition) {
 	def.Position = nil
 	for _, f := range def.Fields {
 		f.Position = nil
+	}
+	for _, value := range def.EnumValues {
+		value.Position = nil
 	}
 }
 

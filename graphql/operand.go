@@ -21,11 +21,12 @@ const (
 	kindBoolean
 	kindTime
 	kindJSON
+	kindNumber // sums and averages
 )
 
 // sql is the kind's Postgres type.
 func (k kind) sql() string {
-	return [...]string{"text", "bigint", "boolean", "timestamptz", "jsonb"}[k]
+	return [...]string{"text", "bigint", "boolean", "timestamptz", "jsonb", "numeric"}[k]
 }
 
 func kindOf(sql string) kind {
@@ -64,6 +65,8 @@ func (k kind) operand(v any) (any, error) {
 		return booleanOperand(v)
 	case kindTime:
 		return timeOperand(v)
+	case kindNumber:
+		return numberOperand(v)
 	}
 	return textOperand(v)
 }
@@ -110,6 +113,26 @@ func wholeNumber(text string) (int64, bool) {
 		return 0, false
 	}
 	return int64(f), true
+}
+
+// numberOperand gives a number's digits.
+func numberOperand(v any) (any, error) {
+	text := ""
+	switch v := v.(type) {
+	case int64:
+		return strconv.FormatInt(v, 10), nil
+	case json.Number:
+		text = v.String()
+	case float64:
+		text = strconv.FormatFloat(v, 'g', -1, 64)
+	case string:
+		text = strings.TrimSpace(v)
+	}
+	// What Postgres takes for a number, too: neither 0x10 nor NaN, nor 1e999.
+	if f, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(f, 0) && len(text) <= 100 && strings.Trim(text, "+-.0123456789eE") == "" {
+		return text, nil
+	}
+	return nil, fmt.Errorf("%s is not a number", show(v))
 }
 
 func booleanOperand(v any) (any, error) {

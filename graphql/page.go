@@ -65,6 +65,21 @@ func (connectionTotal) write(w *writer, n *connection, p pageRows) {
 	slotRaw(n.total).write(w, p.extra)
 }
 
+// connectionAggregate is a row of metrics inside a slot.
+type connectionAggregate struct {
+	slot, width int
+	item        node
+}
+
+func (a connectionAggregate) write(w *writer, _ *connection, p pageRows) {
+	if p.extra == nil || p.extra.slots[a.slot] == nil {
+		w.null()
+		return
+	}
+	inner := splitRow(p.extra.slots[a.slot], a.width)
+	a.item.write(w, &inner)
+}
+
 type connectionEdges struct{ edge node }
 
 func (e connectionEdges) write(w *writer, _ *connection, p pageRows) {

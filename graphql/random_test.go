@@ -16,8 +16,20 @@ type asker struct {
 	*rand.Rand
 	schema  *ast.Schema
 	aliases int
-	cursors map[string][]string // by order
-	orders  map[string]string   // of lists without sortBy, by the type of their where
+	cursors map[string][]string    // by order
+	orders  map[string]string      // of lists without sortBy, by the type of their where
+	keys    map[string][]*keyField // of aggregations, by enum
+}
+
+// keysOf finds keys of an enum, in the order of the enum.
+func (a *asker) keysOf(enum string, kinds ...kind) []string {
+	var out []string
+	for _, k := range a.keys[enum] {
+		if slices.Contains(kinds, k.kind) && a.schema.Types[enum].EnumValues.ForName(k.name) != nil {
+			out = append(out, k.name)
+		}
+	}
+	return out
 }
 
 func (a *asker) selection(def *ast.Definition, depth int) string {
@@ -37,6 +49,13 @@ func (a *asker) selection(def *ast.Definition, depth int) string {
 				continue
 			}
 			to := a.schema.Types[f.Type.Name()]
+			if f.Name == "sum" || f.Name == "avg" { // of numbers alone
+				if numbers := a.keysOf(f.Arguments[0].Type.Name(), kindLong); len(numbers) > 0 {
+					a.aliases++
+					fmt.Fprintf(&b, " a%d: %s(field: %s)", a.aliases, f.Name, numbers[a.IntN(len(numbers))])
+				}
+				continue
+			}
 			a.aliases++
 			field := fmt.Sprintf(" a%d: %s%s", a.aliases, f.Name, a.arguments(f.Arguments))
 			if to.IsCompositeType() {
@@ -71,6 +90,11 @@ func (a *asker) arguments(list ast.ArgumentDefinitionList) string {
 				out = append(out, fmt.Sprintf("%s: %q", arg.Name, cursors[a.IntN(len(cursors))]))
 			}
 		case arg.Name == "sortBy" && len(cursors) > 0: // they are of the usual order
+		case arg.Name == "limit":
+			out = append(out, fmt.Sprintf("limit: %d", a.IntN(5)))
+		case arg.Name == "having" && a.IntN(3) > 0: // most of what it could say fits no kind
+		case arg.Name == "orderBy":
+			out = append(out, "orderBy: "+[]string{"{count: ASC}", "[{countDistinct: did, direction: DESC}, {count: DESC}]", "{max: actorHandle}", "[]"}[a.IntN(4)])
 		case arg.Type.NonNull || a.IntN(2) == 0:
 			out = append(out, arg.Name+": "+a.value(arg.Type, 4, arg.Name))
 		}
@@ -94,6 +118,13 @@ func (a *asker) value(t *ast.Type, depth int, name string) string {
 	switch {
 	case def.Kind == ast.Enum:
 		return def.EnumValues[a.IntN(len(def.EnumValues))].Name
+	case strings.HasSuffix(def.Name, "GroupByFieldInput"):
+		enum := def.Fields.ForName("field").Type.Name()
+		if times := a.keysOf(enum, kindTime); a.IntN(3) == 0 {
+			return fmt.Sprintf("{field: %s, interval: %s, timeZone: %s}", times[a.IntN(len(times))],
+				pick("HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"), pick(`"Europe/Berlin"`, "null", `"Asia/Kathmandu"`))
+		}
+		return "{field: " + a.schema.Types[enum].EnumValues[a.IntN(len(a.schema.Types[enum].EnumValues))].Name + "}"
 	case def.Kind == ast.InputObject:
 		var out []string
 		var names []string
@@ -119,6 +150,8 @@ func (a *asker) value(t *ast.Type, depth int, name string) string {
 		return pick(`"2025-01-03"`, `"2025-03-01T10:00:00Z"`, `"0001-01-01T00:00:00Z"`)
 	case def.Name == "BooleanInput":
 		return pick("true", `"false"`)
+	case def.Name == "JSON":
+		return pick("1", `"2025-01-03"`, "0.5", "null")
 	case def.Name == "Boolean":
 		return pick("true", "false")
 	}
@@ -135,8 +168,11 @@ func TestRandomQueries(t *testing.T) {
 	if err := m.validated(); err != nil {
 		t.Fatal(err)
 	}
-	r := &asker{Rand: rand.New(rand.NewPCG(5, 7)), schema: m.schema, cursors: map[string][]string{}, orders: map[string]string{}}
+	r := &asker{Rand: rand.New(rand.NewPCG(5, 7)), schema: m.schema, cursors: map[string][]string{}, orders: map[string]string{}, keys: map[string][]*keyField{}}
 	for _, col := range w.cat.Collections {
+		_, keys := newAggregation(col)
+		r.keys[m.schema.Types[col.Type+"GroupByField"].Name] = keys
+		r.keys[m.schema.Types[m.aggregations[col].metrics].Fields.ForName("sum").Arguments[0].Type.Name()] = keys
 		r.orders[col.WhereInput()] = (&compiler{m: m}).order(col, input{}).fingerprint
 	}
 	answered := 0

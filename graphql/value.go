@@ -282,7 +282,7 @@ func findRoles(doc *ast.QueryDocument, op *ast.OperationDefinition) map[string]r
 				roles[v.Raw] |= roleCursor
 			case "contains":
 				roles[v.Raw] |= roleContains
-			case "first", "last", "if", "isNull", "isEmpty":
+			case "first", "last", "limit", "if", "isNull", "isEmpty":
 				roles[v.Raw] |= roleText
 			}
 		}

@@ -180,8 +180,10 @@ func (w *world) load(t testing.TB, lines []line) {
 	}
 }
 
-func readLines(t testing.TB, file string) []line {
+// readLines reads testdata/world.jsonl.
+func readLines(t testing.TB) []line {
 	t.Helper()
+	const file = "testdata/world.jsonl"
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
