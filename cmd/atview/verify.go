@@ -212,22 +212,15 @@ func (a *audit) repositories(ctx context.Context) error {
 		return err
 	}
 	var broken, failed []syntax.DID
-	compared, withheld := 0, 0
+	compared := 0
 	last := time.Now()
 	for did, err := range a.dids(ctx) {
 		if err != nil {
 			return err
 		}
-		differs, err := a.compare(ctx, did)
-		away := false
-		if err != nil && !slices.Contains(a.s.Repos, string(did)) {
-			away = a.knownAway(ctx, did, err)
-		}
-		switch {
+		switch differs, err := a.compare(ctx, did); {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case away:
-			withheld++
 		case err != nil:
 			fmt.Fprintf(a.out, "%-9s %s %v\n", "unread", did, err)
 			failed = append(failed, did)
@@ -243,9 +236,6 @@ func (a *audit) repositories(ctx context.Context) error {
 		}
 	}
 	fmt.Fprintf(a.out, "%d repositories compared, %d differ, %d could not be read\n", compared, len(broken), len(failed))
-	if withheld > 0 {
-		fmt.Fprintf(a.out, "%d accounts are not active, and their repositories are not given out\n", withheld)
-	}
 	if a.s.Repair && len(broken) > 0 {
 		n := int64(0)
 		for _, found := range a.found {
@@ -266,18 +256,6 @@ func (a *audit) repositories(ctx context.Context) error {
 		return fmt.Errorf("%d repositories could not be read", len(failed))
 	}
 	return a.verdict()
-}
-
-// knownAway says whether a repository is not given out because its account is not
-// active, as the tables have it, too.
-func (a *audit) knownAway(ctx context.Context, did syntax.DID, why error) bool {
-	e, ok := errors.AsType[*backfill.Error](why)
-	if !ok || !slices.Contains([]backfill.Reason{backfill.ReasonDeactivated, backfill.ReasonTakendown, backfill.ReasonSuspended,
-		backfill.ReasonNotFound, backfill.ReasonNoDID}, e.Reason) {
-		return false
-	}
-	actors, err := queries.New().ActorsByDID(ctx, a.pool, []string{string(did)})
-	return err == nil && len(actors) == 1 && actors[0].Status != "active"
 }
 
 // dids are the repositories that are to be compared, each once.
