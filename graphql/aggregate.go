@@ -192,11 +192,14 @@ func (c *compiler) metricNode(rows *scope, s *source, a *aggregation, f *ast.Fie
 	return slotRaw(rows.slot(m.sql, kindLong)) // sums, too: as text, or as a number of JSON
 }
 
-// aggregate compiles the metrics of a list as a whole to one JSON array.
-func (c *compiler) aggregate(f *ast.Field, p *page) (sql string, width int, item node) {
+// aggregate compiles the metrics of a list as a whole to one JSON array. path is
+// where they are asked for.
+func (c *compiler) aggregate(f *ast.Field, p *page, path ast.Path) (sql string, width int, item node) {
 	a := c.m.aggregations[p.col]
 	s := &source{alias: c.alias("c"), col: p.col}
 	rows, out, counts := newScope(true), &object{}, true
+	list := c.path
+	c.path = path
 	for _, f := range c.collect(f.SelectionSet, a.metrics) {
 		c.within(f, func() {
 			if f.Name == "__typename" {
@@ -207,6 +210,7 @@ func (c *compiler) aggregate(f *ast.Field, p *page) (sql string, width int, item
 			out.add(f.Alias, c.metricNode(rows, s, a, f))
 		})
 	}
+	c.path = list
 	switch {
 	case len(rows.slots) == 0:
 		return "json_build_array()", 0, out

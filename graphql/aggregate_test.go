@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -615,5 +616,73 @@ func (o *oracle) compare(t *testing.T, at string, want, got any) {
 		if got != want {
 			t.Errorf("%s: %v, want %v", at, got, want)
 		}
+	}
+}
+
+// TestAggregationNames: a lexicon may have what our names would be.
+func TestAggregationNames(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(nsid, properties, defs string) {
+		text := fmt.Sprintf(`{"lexicon": 1, "id": %q, "defs": {"main": {"type": "record", "key": "tid", "record": {"type": "object", "properties": {%s}}}%s}}`, nsid, properties, defs)
+		if err := os.WriteFile(filepath.Join(dir, nsid+".json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("com.example.thing", `"a": {"type": "ref", "ref": "#a"}, "a_b": {"type": "string"}, "sum": {"type": "integer"}, "avg": {"type": "ref", "ref": "#a"},
+		"indexed_at": {"type": "string"}, "true": {"type": "boolean"}, "again": {"type": "ref", "ref": "#again"}`,
+		`, "a": {"type": "object", "properties": {"b": {"type": "string"}}}, "again": {"type": "object", "properties": {"n": {"type": "integer"}, "again": {"type": "ref", "ref": "#again"}, "all": {"type": "array", "items": {"type": "ref", "ref": "#again"}}}}`)
+	for _, suffix := range []string{"Aggregate", "AggregateField", "AggregatedHaving", "AggregatedMetricCondition", "AggregatedOrderBy", "Aggregated", "GroupByField"} {
+		write("com.example.thing"+suffix, `"n": {"type": "integer"}`, "")
+	}
+	write("com.example.many", `"deep": {"type": "ref", "ref": "#l0"}`, func() string {
+		var b strings.Builder
+		for level := range 6 {
+			fmt.Fprintf(&b, `, "l%d": {"type": "object", "properties": {`, level)
+			for n := range 60 {
+				fmt.Fprintf(&b, `"p%d": {"type": "integer"}, `, n)
+			}
+			fmt.Fprintf(&b, `"next": {"type": "ref", "ref": "#l%d"}}}`, level+1)
+		}
+		return b.String() + `, "l6": {"type": "object", "properties": {"end": {"type": "string"}}}`
+	}())
+	cat := load(t, dir)
+	m := newModel(cat, Config{})
+	if err := m.validated(); err != nil {
+		t.Fatal(err)
+	}
+	keys := m.aggregations[cat.Collection("com.example.thing")].keys
+	for name, path := range map[string]string{
+		"a_b": "a_b", "a_b_": "a b", "sum_": "sum", "avg_b": "avg b", "indexed_at_": "indexed_at", "true_": "true", "again_n": "again n", "indexed_at": "",
+	} {
+		if k := keys[name]; k == nil || strings.Join(k.path, " ") != path {
+			t.Errorf("%s is %v, want the path %s", name, k, path)
+		}
+	}
+	for name, k := range keys {
+		if len(k.path) > 4 {
+			t.Errorf("%s has the path %v", name, k.path)
+		}
+	}
+	if n := len(m.aggregations[cat.Collection("com.example.many")].keys); n != maxKeys {
+		t.Errorf("%d keys, want no more than %d", n, maxKeys)
+	}
+	w := newWorld(t, cat)
+	got := post(t, w.api(t, Config{}), `{comExampleThingAggregated(groupBy: [{field: a_b_}, {field: indexed_at_}, {field: true_}], orderBy: {sum: sum_}) {a_b_ true_ sum(field: again_n)}
+		comExampleThing {aggregate {count max(field: sum_)}}}`, nil)
+	if string(got.Data) != `{"comExampleThingAggregated":[],"comExampleThing":{"aggregate":{"count":0,"max":null}}}` {
+		t.Errorf("answered %s", got.body)
+	}
+}
+
+// TestTimeZoneOfNewerGo: the zones that we know and those that Postgres knows
+// come from different releases.
+func TestTimeZoneOfNewerGo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, testCatalog(t))
+	_, err := w.read.Exec(t.Context(), "select now() at time zone $1::text", "Mars/Olympus")
+	e, told := presentDatabase(nil, err)
+	if !told || e.Extensions["code"] != codeInput || !strings.Contains(e.Message, "time zone") {
+		t.Errorf("%v is told as %v", err, e)
 	}
 }

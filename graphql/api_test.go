@@ -68,6 +68,31 @@ func TestRefusals(t *testing.T) {
 		{"actor by both", `{actor(did: "did:plc:a", handle: "a.b") {did}}`, nil, codeInput, "give either did or handle", "[actor]"},
 		{"no DID", `{actor(did: "alice") {did}}`, nil, codeInput, "is not a DID", "[actor]"},
 		{"too many sort keys", `{comMyrecipesRecipe(sortBy: [{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri},{field: uri}]) {totalCount}}`, nil, codeInput, "9 keys are over the maximum of 8", "[comMyrecipesRecipe]"},
+		{"unknown key", `{comMyrecipesReviewAggregated(groupBy: [{field: ratings}]) {count}}`, nil, "GRAPHQL_VALIDATION_FAILED", `Did you mean the enum value "rating"`, ""},
+		{"unknown interval", `{comMyrecipesReviewAggregated(groupBy: [{field: createdAt, interval: DECADE}]) {count}}`, nil, "GRAPHQL_VALIDATION_FAILED", `"DECADE" does not exist in "DateInterval"`, ""},
+		{"unknown metric", `{comMyrecipesReview {aggregate {median(field: rating)}}}`, nil, "GRAPHQL_VALIDATION_FAILED", `Cannot query field "median"`, ""},
+		{"interval of a number", `{r: comMyrecipesReviewAggregated(groupBy: [{field: did}, {field: rating, interval: DAY}]) {count}}`, nil, codeInput, "groupBy[1].interval: rating is not a time", "[r]"},
+		{"time zone of no interval", `{comMyrecipesReviewAggregated(groupBy: {field: createdAt, timeZone: "Europe/Berlin"}) {count}}`, nil, codeInput, "groupBy.timeZone: a time zone is that of an interval", "[comMyrecipesReviewAggregated]"},
+		{"unknown time zone", `{comMyrecipesReviewAggregated(groupBy: {field: createdAt, interval: DAY, timeZone: "Europe/Berlim"}) {count}}`, nil, codeInput, `groupBy.timeZone: "Europe/Berlim" is no time zone that is known`, "[comMyrecipesReviewAggregated]"},
+		{"time zone by its offset", `query($z: String) {comMyrecipesReviewAggregated(groupBy: {field: createdAt, interval: DAY, timeZone: $z}) {count}}`, map[string]any{"z": "+02:00"}, codeInput, `"+02:00" is no time zone: give a name`, "[comMyrecipesReviewAggregated]"},
+		{"time zone of the server", `{comMyrecipesReviewAggregated(groupBy: {field: createdAt, interval: DAY, timeZone: "Local"}) {count}}`, nil, codeInput, `"Local" is no time zone`, "[comMyrecipesReviewAggregated]"},
+		{"key twice", `{comMyrecipesReviewAggregated(groupBy: [{field: rating}, {field: rating}]) {count}}`, nil, codeInput, "groupBy[1]: rating is there twice", "[comMyrecipesReviewAggregated]"},
+		{"two lists", `{comMyrecipesRecipeAggregated(groupBy: [{field: tags}, {field: steps}]) {count}}`, nil, codeInput, "groupBy[1]: steps is the second list", "[comMyrecipesRecipeAggregated]"},
+		{"too many keys", `{comMyrecipesReviewAggregated(groupBy: [{field: rating}, {field: did}, {field: rkey}, {field: cid}, {field: text}, {field: uri}]) {count}}`, nil, codeInput, "groupBy: 6 keys are over the maximum of 5", "[comMyrecipesReviewAggregated]"},
+		{"too many groups", `query($n: Int) {comMyrecipesReviewAggregated(groupBy: {field: did}, limit: $n) {count}}`, map[string]any{"n": 1001}, codeInput, "limit: 1001 is over the maximum of 1000 groups", "[comMyrecipesReviewAggregated]"},
+		{"negative number of groups", `{comMyrecipesReviewAggregated(limit: -1) {count}}`, nil, codeInput, "limit: -1 is negative", "[comMyrecipesReviewAggregated]"},
+		{"sum of text", `{r: comMyrecipesReview {a: aggregate {s: sum(field: text)}}}`, nil, codeInput, "field: sum and avg are of integers, and text is none", "[r a s]"},
+		{"average of times", `{comMyrecipesReviewAggregated(orderBy: {avg: createdAt}) {count}}`, nil, codeInput, "orderBy.avg: sum and avg are of integers", "[comMyrecipesReviewAggregated]"},
+		{"least of booleans", `{comExampleEverythingAggregated {min(field: flag)}}`, nil, codeInput, "field: true and false have no min and max: flag", "[comExampleEverythingAggregated min]"},
+		{"order by what is not a key", `{comMyrecipesReviewAggregated(groupBy: {field: did}, orderBy: [{count: ASC}, {key: rating}]) {count}}`, nil, codeInput, `orderBy[1].key: "rating" is not grouped by`, "[comMyrecipesReviewAggregated]"},
+		{"order by two things at once", `{comMyrecipesReviewAggregated(orderBy: {count: ASC, max: rating}) {count}}`, nil, codeInput, "orderBy: give one of count, key", "[comMyrecipesReviewAggregated]"},
+		{"order by nothing", `{comMyrecipesReviewAggregated(orderBy: {direction: DESC}) {count}}`, nil, codeInput, "orderBy: give one of count, key", "[comMyrecipesReviewAggregated]"},
+		{"text for an average", `{comMyrecipesReviewAggregated(having: {avg: {field: rating, gt: "good"}}) {count}}`, nil, codeInput, `having.avg.gt: "good" is not a number`, "[comMyrecipesReviewAggregated]"},
+		{"no number for a sum", `query($n: JSON) {comMyrecipesReviewAggregated(having: {sum: {field: rating, gt: $n}}) {count}}`, map[string]any{"n": "NaN"}, codeInput, `having.sum.gt: "NaN" is not a number`, "[comMyrecipesReviewAggregated]"},
+		{"a list for a maximum", `query($n: JSON) {comMyrecipesReviewAggregated(having: {max: {field: rating, gt: $n}}) {count}}`, map[string]any{"n": []any{1}}, codeInput, `having.max.gt: [1] is not a whole number`, "[comMyrecipesReviewAggregated]"},
+		{"no time for a maximum", `{comMyrecipesReviewAggregated(having: {max: [{field: rating, gt: 1}, {field: createdAt, gt: 1}]}) {count}}`, nil, codeInput, `having.max[1].gt: 1 is not a date`, "[comMyrecipesReviewAggregated]"},
+		{"too many aggregations", "{x: comMyrecipesReviewAggregated {count} " + manyAggregations(20) + "}", nil, codeCost, "fewer aggregations", ""},
+		{"aggregates of too many lists", `{comMyrecipesRecipe(first: 1000) {edges {node {a: comMyrecipesReviewViaSubject(first: 100) {edges {node {rating}} aggregate {avg(field: rating)}} b: comMyrecipesLikeViaSubject(first: 100) {aggregate {min(field: createdAt)} edges {node {did}}}}}}}`, nil, codeCost, "may read 223001 rows", ""},
 		{"too deep", "{ comMyrecipesRecipe(first: 1) { edges { node { " + deep + " } } } }", nil, codeDepth, "nested deeper than 20", ""},
 		{"too much", `{comMyrecipesRecipe(first: 1000) {edges {node {comMyrecipesRecipeByDid(first: 1000) {edges {node {title}}}}}}}`, nil, codeCost, "may read 1002001 rows, over the maximum of 200000", ""},
 		{"too many tokens", "{" + strings.Repeat("a: __typename ", 5001) + "}", nil, "GRAPHQL_PARSE_FAILED", "token limit", ""},
@@ -117,6 +142,15 @@ func TestAllowed(t *testing.T) {
 			post(t, a, query, nil).data(t, &data)
 		})
 	}
+}
+
+// manyAggregations asks for whole collections.
+func manyAggregations(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "g%d: comMyrecipesReview { aggregate { avg(field: rating) } } ", i)
+	}
+	return b.String()
 }
 
 // manyFields asks for more slots than a function of Postgres takes arguments.
@@ -289,6 +323,48 @@ func (l lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(p)
+}
+
+// TestAggregatesThatTakeTooLong leave the records there.
+func TestAggregatesThatTakeTooLong(t *testing.T) {
+	t.Parallel()
+	w := smallWorld(t)
+	config, err := PoolConfig(w.url, 200*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	a, err := New(w.cat, pool, Config{Timeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := w.write.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "lock table atview.actor"); err != nil {
+		t.Fatal(err)
+	}
+	got := post(t, a, `{l: comMyrecipesReview(first: 1) {edges {node {rating}} of: aggregate {min(field: actorHandle)} totalCount}
+		g: comMyrecipesReviewAggregated(groupBy: {field: actorHandle}) {count}}`, nil)
+	const want = `{"l":{"edges":[{"node":{"rating":2}}],"of":null,"totalCount":null},"g":null}`
+	if string(got.Data) != want {
+		t.Errorf("answered %s", got.body)
+	}
+	var paths []string
+	for _, e := range got.Errors {
+		paths = append(paths, fmt.Sprint(e.Path, e.Extensions["code"]))
+	}
+	if fmt.Sprint(paths) != "[[l of]TIMEOUT [l totalCount]TIMEOUT [g]TIMEOUT]" {
+		t.Errorf("errors at %v", paths)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestTimeouts has a lock hold a statement up.

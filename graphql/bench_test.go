@@ -40,13 +40,53 @@ left join records.app_bsky_actor_profile p on p.rkey = 'self' and p.did = r.did 
 // reviews and the three newest of them, and compares with hand-written SQL of
 // which Postgres makes all of the JSON.
 func BenchmarkPage(b *testing.B) {
+	compareWithHand(b, benchQuery, map[string]any{"n": 50}, handSQL)
+}
+
+const aggregateQuery = `query Rated($n: Int) {
+  comMyrecipesRecipe(first: $n) {
+    edges { node { uri title comMyrecipesReviewViaSubject { aggregate { count avg(field: rating) } } } }
+  }
+}`
+
+// aggregateSQL is what one would write for aggregateQuery by hand.
+const aggregateSQL = `
+select json_build_object('data', json_build_object('comMyrecipesRecipe', json_build_object('edges', coalesce(json_agg(json_build_object('node', json_build_object(
+  'uri', r.uri, 'title', r.title,
+  'comMyrecipesReviewViaSubject', json_build_object('aggregate', json_build_object('count', v.count, 'avg', v.avg))
+)) order by r.sort_at desc, r.rkey desc), '[]'))))
+from (select *, 'at://' || did || '/com.myrecipes.recipe/' || rkey as uri from records.com_myrecipes_recipe where not hidden order by sort_at desc, rkey desc, did desc limit 50) r
+cross join lateral (select count(*), avg(rating)::float8 from records.com_myrecipes_review v where v.subject_uri = r.uri and not v.hidden) v`
+
+// BenchmarkAggregates asks for 50 recipes, each with the number and the average
+// of its reviews. One of them has a thousand.
+func BenchmarkAggregates(b *testing.B) {
+	compareWithHand(b, aggregateQuery, map[string]any{"n": 50}, aggregateSQL)
+}
+
+const groupsQuery = `{ comMyrecipesReviewAggregated(groupBy: [{field: createdAt, interval: DAY}]) { createdAt count avg(field: rating) } }`
+
+// groupsSQL is what one would write for groupsQuery by hand.
+const groupsSQL = `
+select json_build_object('data', json_build_object('comMyrecipesReviewAggregated', json_agg(g)))
+from (select to_char(created_at at time zone 'UTC', 'YYYY-MM-DD') as "createdAt", count(*), avg(rating)::float8
+  from records.com_myrecipes_review where not hidden group by 1 order by count(*) desc, 1 limit 100) g`
+
+// BenchmarkGroups counts 20,000 reviews by day.
+func BenchmarkGroups(b *testing.B) {
+	compareWithHand(b, groupsQuery, nil, groupsSQL)
+}
+
+// compareWithHand measures a query against SQL that gives the same answer.
+func compareWithHand(b *testing.B, query string, variables map[string]any, sql string) {
+	b.Helper()
 	w := bigWorld(b)
 	a := w.api(b, Config{})
 	hand := http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			b.Error(err)
 		}
-		rows, err := w.read.Query(r.Context(), handSQL)
+		rows, err := w.read.Query(r.Context(), sql)
 		if err != nil {
 			b.Error(err)
 			return
@@ -61,7 +101,7 @@ func BenchmarkPage(b *testing.B) {
 			b.Error(rows.Err())
 		}
 	})
-	body, err := json.Marshal(map[string]any{"query": benchQuery, "variables": map[string]any{"n": 50}})
+	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
 	if err != nil {
 		b.Fatal(err)
 	}

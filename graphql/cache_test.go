@@ -140,8 +140,35 @@ func TestPlansAreShared(t *testing.T) {
 		{map[string]any{"n": 5}, 7}, // a limit is in the SQL
 		{map[string]any{"n": 6}, 8},
 	}
+	const groups = `query($zone: String, $min: JSON, $limit: Int, $by: [ComMyrecipesReviewGroupByFieldInput!], $of: ComMyrecipesReviewAggregateField = rating) {
+		comMyrecipesReviewAggregated(groupBy: [{field: createdAt, interval: DAY, timeZone: $zone}], having: {avg: {field: rating, gte: $min}}, limit: $limit) { createdAt }
+		by: comMyrecipesReviewAggregated(groupBy: $by) { max(field: $of) }
+	}`
+	by := func(field, interval, zone string) []any {
+		return []any{map[string]any{"field": field, "interval": interval, "timeZone": zone}}
+	}
+	groupSteps := []struct {
+		vars  map[string]any
+		plans int
+	}{
+		{map[string]any{"zone": "Europe/Berlin", "min": 3}, 9},
+		{map[string]any{"zone": "Asia/Tokyo", "min": "3.5"}, 9},
+		{map[string]any{"zone": "Asia/Tokyo"}, 10},
+		{map[string]any{"limit": 5}, 11}, // a limit is in the SQL
+		{map[string]any{"limit": 6}, 12},
+		{map[string]any{"by": by("createdAt", "DAY", "UTC")}, 13},
+		{map[string]any{"by": by("createdAt", "DAY", "Asia/Tokyo")}, 13},
+		{map[string]any{"by": by("createdAt", "HOUR", "Asia/Tokyo")}, 14},
+		{map[string]any{"by": by("indexedAt", "DAY", "UTC")}, 15},
+		{map[string]any{"of": "text"}, 16},
+	}
 	for _, step := range steps {
 		if got := ask(query, step.vars); got != step.plans {
+			t.Errorf("after %v there are %d plans, want %d", step.vars, got, step.plans)
+		}
+	}
+	for _, step := range groupSteps {
+		if got := ask(groups, step.vars); got != step.plans {
 			t.Errorf("after %v there are %d plans, want %d", step.vars, got, step.plans)
 		}
 	}

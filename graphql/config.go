@@ -38,7 +38,7 @@ type Config struct {
 	// which is what clients of this vocabulary expect.
 	MaxGroupKeys int
 	// AggregateCost is what an aggregation over a whole collection counts for in
-	// MaxCost. Default 10,000, so that an operation has at most twenty: nobody
+	// MaxCost. Default 10,000, so that an operation has about twenty: nobody
 	// knows before how many records there are, and all of them are read.
 	AggregateCost int
 	// MaxFields bounds the fields of an operation with its fragments written out.

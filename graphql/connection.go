@@ -132,10 +132,10 @@ func (c *compiler) connection(f *ast.Field, p *page, rows, extra *scope, stmt *s
 				}
 				out.add(f.Alias, connectionTotal{})
 			case "aggregate":
-				node := connectionAggregate{}
+				node, path := connectionAggregate{}, slices.Clone(c.path)
 				node.slot = inExtra(func() string {
 					var sql string
-					sql, node.width, node.item = c.aggregate(f, p)
+					sql, node.width, node.item = c.aggregate(f, p, path)
 					return sql
 				}, kindJSON)
 				out.add(f.Alias, node)

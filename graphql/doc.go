@@ -20,7 +20,11 @@
 //   - A request is bounded in size, tokens, depth, cost (rows that it may
 //     read), page size and time ([Config]), and reads in read-only
 //     transactions ([PoolConfig]).
-//   - Records of accounts that are not active are in no list, count or join.
+//   - Records of accounts that are not active are in no list, count, group or
+//     join.
+//   - The aggregate of a list comes with the list, in its statement. Groups are
+//     bounded in number and keys; that all records are read for them is left to
+//     the time that a statement may take.
 //   - A value of a record that does not fit its lexicon type is null, or left
 //     out of its list; it never fails the request.
 //   - Keyset cursors: a page neither repeats nor skips a record that was there
