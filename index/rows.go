@@ -35,6 +35,35 @@ func upsertArgs(c *schema.Collection, keys []key, changes []change, hidden func(
 	return args
 }
 
+// copySource gives COPY the rows that upsertArgs gives an upsert.
+type copySource struct {
+	keys   []key
+	rows   []change
+	hidden func(did string) bool
+	next   int
+	values []any
+}
+
+func (s *copySource) Next() bool {
+	s.next++
+	return s.next <= len(s.keys)
+}
+
+func (s *copySource) Err() error { return nil }
+
+// Values are good until the next call.
+func (s *copySource) Values() ([]any, error) {
+	k, ch := s.keys[s.next-1], &s.rows[s.next-1]
+	var cid any
+	if ch.cid != "" {
+		cid = ch.cid
+	}
+	s.values = append(s.values[:0], k.rkey, k.did, cid, string(ch.rev), ch.at, sortTime(k.rkey, ch),
+		len(ch.row.Flags) > 0, s.hidden(k.did), ch.row.Record)
+	s.values = append(s.values, ch.row.Values...)
+	return s.values, nil
+}
+
 // sortTime is the earlier of what the record claims and when it was seen: a
 // record dated in the future does not stay on top of every list. A record that
 // claims nothing is dated by its key if that is a TID: what is read with a whole

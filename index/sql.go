@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/atview/atview/schema"
@@ -13,7 +14,9 @@ import (
 
 // tableSQL is the statements of one collection.
 type tableSQL struct {
+	columns  []string // that are written, unquoted, in the order of upsertColumns
 	existing string   // $1 rkeys, $2 dids → i, rev, cid, hidden, flagged, link columns
+	absent   string   // $1 dids → those without a row, and without a tombstone anywhere
 	upsert   string   // arrays in the order of upsertColumns
 	force    string   // the same, for rows of the stored rev
 	remove   string   // $1 rkeys, $2 dids
@@ -36,11 +39,18 @@ func newTableSQL(c *schema.Collection) tableSQL {
 			" where (t.rkey, t.did) = (k.rkey, k.did)", table),
 		touch: fmt.Sprintf("update %s t set rev = k.rev from (select unnest($1::text[]) as rkey, unnest($2::text[]) as did, unnest($3::text[]) as rev) k"+
 			" where (t.rkey, t.did) = (k.rkey, k.did)", table),
+		absent: fmt.Sprintf("select k.did from (select unnest($1::text[]) as did) k"+
+			" where not exists (select from %s t where t.did = k.did)"+
+			" and not exists (select from atview.tombstone s where s.did = k.did)", table),
 		older: fmt.Sprintf("select t.rkey, t.did from %s t join (select unnest($1::text[]) as did, unnest($2::text[]) as rev) k"+
 			" on t.did = k.did and t.rev < k.rev", table),
 		hide:    fmt.Sprintf("update %s set hidden = $2 where did = any($1::text[]) and hidden <> $2", table),
 		visible: fmt.Sprintf("select rkey, rev from %s where did = $1 and rev <= $2 and not hidden", table),
 		purge:   fmt.Sprintf("delete from %s where did = $1 and rev <= $2 returning rkey, rev", table),
+	}
+	s.columns = slices.Clone(writtenColumns)
+	for _, col := range c.Columns {
+		s.columns = append(s.columns, col.Name)
 	}
 	for _, l := range c.Links {
 		col := schema.Quote(l.Column.Name)
@@ -64,11 +74,14 @@ func existingSQL(c *schema.Collection) string {
 	return b.String()
 }
 
+// writtenColumns are those of every table, in the order in which they are written.
+var writtenColumns = []string{"rkey", "did", "cid", "rev", "indexed_at", "sort_at", "flagged", "hidden", "record"}
+
 // upsertColumns are the columns that upsert takes arrays for, and the type of
 // the arrays' elements. An array cannot hold arrays of different length, so a
 // column that is an array itself travels as text.
 func upsertColumns(c *schema.Collection) (names, types []string) {
-	names = []string{"rkey", "did", "cid", "rev", "indexed_at", "sort_at", "flagged", "hidden", "record"}
+	names = slices.Clone(writtenColumns)
 	types = []string{"text", "text", "text", "text", "timestamptz", "timestamptz", "boolean", "boolean", "text"}
 	for _, col := range c.Columns {
 		names = append(names, schema.Quote(col.Name))
