@@ -84,7 +84,6 @@ type settings struct {
 	Sample   int
 	AllRepos bool
 	Repair   bool
-	Local    bool
 
 	Retry bool
 }

@@ -151,7 +151,7 @@ func TestVerify(t *testing.T) {
 	// Who is not there, or gives nothing out.
 	away := n.Accounts()[3]
 	away.Deactivate()
-	n.verify(t, 1, []string{"unread    " + string(away.DID()) + " deactivated: ", "unread    did:plc:aaaaaaaaaaaaaaaaaaaaaaaa ", ": no such DID",
+	n.verify(t, 1, []string{"unread    " + string(away.DID()) + " deactivated: ", "unread    did:plc:aaaaaaaaaaaaaaaaaaaaaaaa no-did: ",
 		"unread    did:example:nobody did-method: ", "0 repositories compared, 0 differ, 3 could not be read", "atview: 3 repositories could not be read"},
 		"--repo", string(away.DID()), "--repo", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "--repo", "did:example:nobody")
 	n.expect(t, n.p, time.Minute) // the tables know that the account is away, and there is nothing to compare

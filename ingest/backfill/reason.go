@@ -84,12 +84,13 @@ func classify(pds string, err error) *Error {
 		e.Reason = ReasonTimeout
 	case errors.Is(err, errSlow):
 		e.Reason = ReasonSlow
-	case isStatus:
-		e.Reason = reasonOf(status)
+	// Before the status: that there is no such DID is an answer of HTTP, too.
 	case errors.Is(err, identity.ErrNotFound):
 		e.Reason = ReasonNoDID
 	case errors.Is(err, identity.ErrMethod):
 		e.Reason = ReasonMethod
+	case isStatus:
+		e.Reason = reasonOf(status)
 	}
 	return e
 }
