@@ -153,7 +153,7 @@ func (a *app) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	a.api, err = graphql.New(a.catalog, a.reads, graphql.Config{
-		MaxPage: a.s.PageMax, MaxDepth: a.s.DepthMax, MaxCost: a.s.CostMax, Timeout: a.s.Timeout,
+		MaxPage: a.s.PageMax, MaxGroups: a.s.GroupMax, MaxDepth: a.s.DepthMax, MaxCost: a.s.CostMax, Timeout: a.s.Timeout,
 		Joins: graphql.Joins(a.s.Joins), BlobURL: a.s.BlobURL,
 		Log: a.log.With().Str("component", "graphql").Logger(),
 	})

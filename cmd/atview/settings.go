@@ -62,6 +62,7 @@ type settings struct {
 	AllowDestructive bool
 
 	PageMax  int
+	GroupMax int
 	DepthMax int
 	CostMax  int
 	Timeout  time.Duration
@@ -163,6 +164,7 @@ func onceFlag(s *settings, f *pflag.FlagSet) {
 
 func limitFlags(s *settings, f *pflag.FlagSet) {
 	f.IntVar(&s.PageMax, "page-max", 1000, "most records of one page")
+	f.IntVar(&s.GroupMax, "group-max", 1000, "most groups of one aggregation")
 	f.IntVar(&s.DepthMax, "depth-max", 20, "deepest query")
 	f.IntVar(&s.CostMax, "cost-max", 200_000, "most rows that a query may come to")
 	f.DurationVar(&s.Timeout, "timeout", 10*time.Second, "longest query")
