@@ -189,9 +189,15 @@ func collectionsOf(cat *schema.Catalog) []syntax.NSID {
 	return nsids
 }
 
-// reportBackfill says how far the backfill is, while there is something to say.
+// reportBackfill says how far the backfill is, while there is something to say:
+// by a bar on a terminal, by log lines otherwise.
 func (a *app) reportBackfill(ctx context.Context) error {
-	tick := time.NewTicker(progressEvery)
+	every := progressEvery
+	if a.s.bar != nil {
+		every = time.Second
+		defer a.s.bar.show(0, "")
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var before backfill.Stats
 	idle := true
@@ -203,8 +209,13 @@ func (a *app) reportBackfill(ctx context.Context) error {
 		}
 		now := a.backfill.Stats()
 		busy := now.Open() > 0 || now.Listing
-		if busy || !idle {
-			a.log.Info().Str("component", "backfill").Msg(now.Report(before).String())
+		report := now.Report(before)
+		switch {
+		case a.s.bar != nil && busy:
+			a.s.bar.show(report.Done(), report.String())
+		case busy || !idle: // the last line says that it is over
+			a.s.bar.show(0, "")
+			a.log.Info().Str("component", "backfill").Msg(report.String())
 		}
 		idle, before = !busy, now
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ const envPrefix = "ATVIEW_"
 // a command declares those that it reads.
 type settings struct {
 	Args []string
+	bar  *bar // nil where there is no terminal
 
 	Config    string
 	LogFormat string
@@ -335,7 +337,14 @@ func (s *settings) logger() zerolog.Logger {
 	if s.LogFormat == "json" {
 		return zerolog.New(os.Stderr).Level(level).With().Timestamp().Logger()
 	}
-	return zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05", NoColor: !isTerminal(os.Stderr)}).
+	var out io.Writer = os.Stderr
+	if isTerminal(os.Stderr) {
+		if s.bar == nil {
+			s.bar = &bar{out: os.Stderr}
+		}
+		out = s.bar
+	}
+	return zerolog.New(zerolog.ConsoleWriter{Out: out, TimeFormat: "15:04:05", NoColor: s.bar == nil}).
 		Level(level).With().Timestamp().Logger()
 }
 

@@ -125,6 +125,7 @@ func (a *audit) tables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.s.bar.show(0, "")
 	fmt.Fprintf(a.out, "repaired: %d rows derived anew, %d removed, %d orphans, %d collections counted anew\n",
 		done.Rederived, done.Removed, done.Orphans, done.Recounted)
 	if len(done.Reconcile) > 0 {
@@ -142,6 +143,7 @@ func (a *audit) tables(ctx context.Context) error {
 }
 
 func (a *audit) conclude(r *index.VerifyReport) error {
+	a.s.bar.show(0, "")
 	fmt.Fprintf(a.out, "%d rows of %d collections, %d links, %d counts in %s: ", r.Rows, r.Collections, r.Links, r.Counts, r.Took.Round(time.Millisecond))
 	fmt.Fprintf(a.out, "%d CIDs recompute", r.CIDs)
 	if rest := r.NoCID + r.Repaired + r.Unhashable; rest > 0 {
@@ -166,6 +168,7 @@ func (a *audit) verdict() error {
 }
 
 func (a *audit) print(d index.Difference) {
+	a.s.bar.show(0, "") // it may be on the same terminal
 	a.found[d.Kind]++
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-9s", d.Kind)
@@ -183,15 +186,25 @@ func (a *audit) print(d index.Difference) {
 	fmt.Fprintln(a.out, b.String())
 }
 
-// progress tells how far verifying is, as log lines.
+// progress tells how far verifying is: by a bar on a terminal, by log lines
+// otherwise.
 func (a *audit) progress() func(index.VerifyProgress) {
+	every := progressEvery
+	if a.s.bar != nil {
+		every = 200 * time.Millisecond
+	}
 	last := time.Now()
 	return func(p index.VerifyProgress) {
-		if time.Since(last) < progressEvery || p.Total == 0 {
+		if time.Since(last) < every || p.Total == 0 {
 			return
 		}
 		last = time.Now()
-		a.log.Info().Int64("rows", p.Rows).Str("done", fmt.Sprintf("%d%%", 100*p.Done/p.Total)).Msg("verifying")
+		done := float64(p.Done) / float64(p.Total)
+		if a.s.bar != nil {
+			a.s.bar.show(done, fmt.Sprintf("%d rows verified", p.Rows))
+			return
+		}
+		a.log.Info().Int64("rows", p.Rows).Str("done", fmt.Sprintf("%.0f%%", 100*done)).Msg("verifying")
 	}
 }
 
