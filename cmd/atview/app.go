@@ -252,6 +252,7 @@ func (a *app) decide() (err error) {
 	if a.plan, err = planBackfill(a.s, a.specs); err != nil {
 		return err
 	}
+	a.s.Relay = a.plan.relay // named by the user, if only by its firehose: it may be anywhere
 	if a.follows, err = identitiesOn(a.s, a.specs); err != nil {
 		return err
 	}
