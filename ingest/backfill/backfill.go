@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 	"github.com/atview/atview/queries"
@@ -330,7 +331,7 @@ func (b *Backfill) persist(ctx context.Context, what string, do func() error) er
 			return ctx.Err()
 		}
 		b.cfg.Log.Warn().Err(err).Msg(what)
-		if !sleep(ctx, wait) {
+		if !retry.Sleep(ctx, wait) {
 			return ctx.Err()
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/outbound"
 	"github.com/atview/atview/queries"
 )
@@ -121,7 +122,7 @@ func (b *Backfill) list(ctx context.Context, collection string) (served bool, er
 			failures++
 			b.cfg.Log.Warn().Err(err).Str("collection", collection).Dur("again", wait).Msg("list repositories")
 		}
-		if !sleep(ctx, wait) {
+		if !retry.Sleep(ctx, wait) {
 			return false, ctx.Err()
 		}
 	}

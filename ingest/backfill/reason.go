@@ -1,7 +1,6 @@
 package backfill
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -170,16 +169,4 @@ type deferError struct {
 
 func (e *deferError) Error() string {
 	return fmt.Sprintf("%s is not to be asked for another %s", e.pds, e.delay.Round(time.Millisecond))
-}
-
-// sleep waits, unless ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/atview/atview/ingest/internal/retry"
 )
 
 // counters are what this process has done since it was made.
@@ -113,7 +115,7 @@ func (b *Backfill) count(ctx context.Context) error {
 		}
 		// Counting millions of rows takes a while; no more than a twentieth of the time
 		// is for it.
-		if !sleep(ctx, max(2*time.Second, 20*time.Since(began))) {
+		if !retry.Sleep(ctx, max(2*time.Second, 20*time.Since(began))) {
 			return ctx.Err()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/stream"
 	"github.com/atview/atview/queries"
 )
@@ -103,7 +104,7 @@ func (m *memory) run(ctx context.Context) {
 					break
 				}
 				m.src.cfg.Log.Warn().Err(err).Msg("where repositories stand could not be stored; trying again")
-				if !sleep(ctx, m.src.cfg.HeadsEvery) {
+				if !retry.Sleep(ctx, m.src.cfg.HeadsEvery) {
 					return
 				}
 			}

@@ -1,10 +1,10 @@
 package firehose
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/atview/atview/ingest/identity"
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 )
@@ -120,31 +121,23 @@ func (c *Config) validate() (hosts []*url.URL, err error) {
 			faults = append(faults, fmt.Errorf("%s must not be negative", name))
 		}
 	}
-	c.Name = or(c.Name, "firehose")
-	c.Workers = or(c.Workers, 64)
-	c.LookupTimeout = or(c.LookupTimeout, 10*time.Second)
-	c.Heads = or(c.Heads, 200_000)
-	c.MaxFrame = or(c.MaxFrame, 16<<20)
-	c.RewindOtherHost = or(c.RewindOtherHost, 60*time.Second)
-	c.IdleTimeout = or(c.IdleTimeout, 5*time.Minute)
-	c.PingEvery = or(c.PingEvery, 20*time.Second)
-	c.ConnectTimeout = or(c.ConnectTimeout, 20*time.Second)
-	c.MinBackoff = or(c.MinBackoff, time.Second)
-	c.MaxBackoff = or(c.MaxBackoff, 60*time.Second)
-	c.BufferFrames = or(c.BufferFrames, 16384)
-	c.BufferBytes = or(c.BufferBytes, 64<<20)
-	c.HeadsEvery = or(c.HeadsEvery, time.Second)
-	c.CursorEvery = or(c.CursorEvery, 5*time.Second)
-	c.UserAgent = or(c.UserAgent, "atview")
+	c.Name = cmp.Or(c.Name, "firehose")
+	c.Workers = cmp.Or(c.Workers, 64)
+	c.LookupTimeout = cmp.Or(c.LookupTimeout, 10*time.Second)
+	c.Heads = cmp.Or(c.Heads, 200_000)
+	c.MaxFrame = cmp.Or(c.MaxFrame, 16<<20)
+	c.RewindOtherHost = cmp.Or(c.RewindOtherHost, 60*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 5*time.Minute)
+	c.PingEvery = cmp.Or(c.PingEvery, 20*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 20*time.Second)
+	c.MinBackoff = cmp.Or(c.MinBackoff, time.Second)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 60*time.Second)
+	c.BufferFrames = cmp.Or(c.BufferFrames, 16384)
+	c.BufferBytes = cmp.Or(c.BufferBytes, 64<<20)
+	c.HeadsEvery = cmp.Or(c.HeadsEvery, time.Second)
+	c.CursorEvery = cmp.Or(c.CursorEvery, 5*time.Second)
+	c.UserAgent = cmp.Or(c.UserAgent, "atview")
 	return hosts, errors.Join(faults...)
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // staleIdentities bounds how many accounts are remembered that said to have a new
@@ -296,7 +289,7 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 			s.count(func(st *Stats) { st.Lost++ })
 			s.cfg.Log.Error().Str("host", ses.url.Host).Int64("cursor", pos.at().Value).Msg("host has never been at our cursor; looking for the time instead")
 			pos.forget()
-			if !sleep(ctx, s.cfg.MinBackoff) {
+			if !retry.Sleep(ctx, s.cfg.MinBackoff) {
 				return ctx.Err()
 			}
 			continue // with the same host: nothing else is wrong with it
@@ -313,20 +306,10 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 			failures = 0 // it works, in principle: the same host again
 		} else {
 			failures++
-			host = next(host, refused)
+			host = retry.NextHost(host, refused)
 		}
-		// No wait between the hosts of one round.
-		left := 0
-		for _, r := range refused {
-			if r == nil {
-				left++
-			}
-		}
-		if failures%left == 0 {
-			d := min(s.cfg.MinBackoff<<min(max(failures/left-1, 0), 20), s.cfg.MaxBackoff)
-			if !sleep(ctx, d/2+rand.N(d/2+1)) {
-				return ctx.Err()
-			}
+		if n, over := retry.Round(failures, refused); over && !retry.Sleep(ctx, retry.Backoff(n, s.cfg.MinBackoff, s.cfg.MaxBackoff)) {
+			return ctx.Err()
 		}
 	}
 }
@@ -344,17 +327,6 @@ func (s *Source) count(add func(*Stats)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	add(&s.stats)
-}
-
-// next returns the next host that has not refused for good.
-func next(host int, refused []error) int {
-	for range refused {
-		host = (host + 1) % len(refused)
-		if refused[host] == nil {
-			break
-		}
-	}
-	return host
 }
 
 // statusError is an HTTP answer in place of a websocket.
@@ -380,15 +352,4 @@ func (e *statusError) permanent(served bool) bool {
 		return false
 	}
 	return 400 <= e.code && e.code < 500 && !served
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

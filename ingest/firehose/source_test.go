@@ -2,6 +2,7 @@ package firehose
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,9 +83,9 @@ func (s *sink) at(t *testing.T, seq int64) []source.Line {
 
 func newSource(t testing.TB, cfg Config) *Source {
 	t.Helper()
-	cfg.MinBackoff = or(cfg.MinBackoff, time.Millisecond)
-	cfg.MaxBackoff = or(cfg.MaxBackoff, 10*time.Millisecond)
-	cfg.CursorEvery = or(cfg.CursorEvery, time.Nanosecond)
+	cfg.MinBackoff = cmp.Or(cfg.MinBackoff, time.Millisecond)
+	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, 10*time.Millisecond)
+	cfg.CursorEvery = cmp.Or(cfg.CursorEvery, time.Nanosecond)
 	src, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

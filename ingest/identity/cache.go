@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,13 +62,13 @@ func (c *CacheConfig) validate() error {
 	if c.Size < 0 || c.TTL < 0 || c.MemoryTTL < 0 || c.NegativeTTL < 0 || c.RetryEvery < 0 || c.RefreshEvery < 0 || c.StaleFor < 0 {
 		faults = append(faults, errors.New("limits must not be negative"))
 	}
-	c.Size = or(c.Size, 100_000)
-	c.TTL = or(c.TTL, 24*time.Hour)
-	c.MemoryTTL = or(c.MemoryTTL, time.Hour)
-	c.NegativeTTL = or(c.NegativeTTL, 5*time.Minute)
-	c.RetryEvery = or(c.RetryEvery, 30*time.Second)
-	c.RefreshEvery = or(c.RefreshEvery, time.Second)
-	c.StaleFor = max(or(c.StaleFor, 7*24*time.Hour), c.TTL)
+	c.Size = cmp.Or(c.Size, 100_000)
+	c.TTL = cmp.Or(c.TTL, 24*time.Hour)
+	c.MemoryTTL = cmp.Or(c.MemoryTTL, time.Hour)
+	c.NegativeTTL = cmp.Or(c.NegativeTTL, 5*time.Minute)
+	c.RetryEvery = cmp.Or(c.RetryEvery, 30*time.Second)
+	c.RefreshEvery = cmp.Or(c.RefreshEvery, time.Second)
+	c.StaleFor = max(cmp.Or(c.StaleFor, 7*24*time.Hour), c.TTL)
 	return errors.Join(faults...)
 }
 

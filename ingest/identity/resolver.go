@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (c *ResolverConfig) validate() error {
 	if c.HTTP == nil {
 		faults = append(faults, errors.New("no HTTP client"))
 	}
-	c.PLC = strings.TrimRight(or(c.PLC, "https://plc.directory"), "/")
+	c.PLC = strings.TrimRight(cmp.Or(c.PLC, "https://plc.directory"), "/")
 	if u, err := url.Parse(c.PLC); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		faults = append(faults, fmt.Errorf("PLC directory %q: want https://HOST", c.PLC))
 	}
@@ -82,20 +83,12 @@ func (c *ResolverConfig) validate() error {
 	if c.DNS == nil {
 		c.DNS = DNS(nil)
 	}
-	c.Timeout = or(c.Timeout, 10*time.Second)
-	c.MaxDocument = or(c.MaxDocument, 64<<10)
-	c.PLCRate = or(c.PLCRate, 50)
-	c.PLCBurst = or(c.PLCBurst, 10)
-	c.MaxPause = or(c.MaxPause, 5*time.Minute)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+	c.MaxDocument = cmp.Or(c.MaxDocument, 64<<10)
+	c.PLCRate = cmp.Or(c.PLCRate, 50)
+	c.PLCBurst = cmp.Or(c.PLCBurst, 10)
+	c.MaxPause = cmp.Or(c.MaxPause, 5*time.Minute)
 	return errors.Join(faults...)
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Resolver asks the network, and remembers nothing. It is safe for concurrent use.
@@ -151,7 +144,7 @@ func (r *Resolver) plc(ctx context.Context, did syntax.DID) ([]byte, error) {
 			return nil, fmt.Errorf("%w (%w)", ErrNotFound, err)
 		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 			// Without a word of theirs, long enough to make a difference to them.
-			r.pause(or(status.RetryAfter(time.Now(), r.cfg.MaxPause), min(5*time.Second, r.cfg.MaxPause)))
+			r.pause(cmp.Or(status.RetryAfter(time.Now(), r.cfg.MaxPause), min(5*time.Second, r.cfg.MaxPause)))
 		}
 	}
 	return body, err

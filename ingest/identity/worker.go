@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,14 +61,14 @@ func (c *WorkerConfig) validate() error {
 	if c.Concurrency < 0 || c.Rate < 0 || c.PollEvery < 0 || c.Timeout < 0 || c.Lease < 0 || c.MinBackoff < 0 || c.MaxBackoff < 0 || c.NotFoundAttempts < 0 {
 		faults = append(faults, errors.New("limits must not be negative"))
 	}
-	c.Concurrency = or(c.Concurrency, 16)
-	c.Rate = or(c.Rate, 20)
-	c.PollEvery = or(c.PollEvery, 2*time.Second)
-	c.Timeout = or(c.Timeout, time.Minute)
-	c.Lease = or(c.Lease, 10*time.Minute)
-	c.MinBackoff = or(c.MinBackoff, time.Minute)
-	c.MaxBackoff = or(c.MaxBackoff, 24*time.Hour)
-	c.NotFoundAttempts = or(c.NotFoundAttempts, 4)
+	c.Concurrency = cmp.Or(c.Concurrency, 16)
+	c.Rate = cmp.Or(c.Rate, 20)
+	c.PollEvery = cmp.Or(c.PollEvery, 2*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, time.Minute)
+	c.Lease = cmp.Or(c.Lease, 10*time.Minute)
+	c.MinBackoff = cmp.Or(c.MinBackoff, time.Minute)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 24*time.Hour)
+	c.NotFoundAttempts = cmp.Or(c.NotFoundAttempts, 4)
 	if c.Lease <= c.Timeout {
 		faults = append(faults, errors.New("the lease must be longer than the timeout"))
 	}

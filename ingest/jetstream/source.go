@@ -1,10 +1,10 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 )
@@ -75,26 +76,18 @@ func (c *Config) validate() error {
 	if c.StartCursor < 0 || c.ReplayWindow < 0 || c.Rewind < 0 || c.RewindOtherHost < 0 {
 		faults = append(faults, errors.New("start cursor, replay window and rewinds must not be negative"))
 	}
-	c.Name = or(c.Name, "jetstream")
-	c.Rewind = or(c.Rewind, 10*time.Second)
-	c.RewindOtherHost = or(c.RewindOtherHost, 60*time.Second)
-	c.IdleTimeout = or(c.IdleTimeout, 60*time.Second)
-	c.PingEvery = or(c.PingEvery, 20*time.Second)
-	c.ConnectTimeout = or(c.ConnectTimeout, 20*time.Second)
-	c.MinBackoff = or(c.MinBackoff, time.Second)
-	c.MaxBackoff = or(c.MaxBackoff, 60*time.Second)
-	c.BufferFrames = or(c.BufferFrames, 16384)
-	c.BufferBytes = or(c.BufferBytes, 32<<20)
-	c.UserAgent = or(c.UserAgent, "atview")
+	c.Name = cmp.Or(c.Name, "jetstream")
+	c.Rewind = cmp.Or(c.Rewind, 10*time.Second)
+	c.RewindOtherHost = cmp.Or(c.RewindOtherHost, 60*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 60*time.Second)
+	c.PingEvery = cmp.Or(c.PingEvery, 20*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 20*time.Second)
+	c.MinBackoff = cmp.Or(c.MinBackoff, time.Second)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 60*time.Second)
+	c.BufferFrames = cmp.Or(c.BufferFrames, 16384)
+	c.BufferBytes = cmp.Or(c.BufferBytes, 32<<20)
+	c.UserAgent = cmp.Or(c.UserAgent, "atview")
 	return errors.Join(faults...)
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Source reads one Jetstream at a time. See the package's documentation.
@@ -213,20 +206,10 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 			failures = 0 // it works, in principle: the same host again
 		} else {
 			failures++
-			host = next(host, refused)
+			host = retry.NextHost(host, refused)
 		}
-		// No wait between the hosts of one round.
-		left := 0
-		for _, r := range refused {
-			if r == nil {
-				left++
-			}
-		}
-		if failures%left == 0 {
-			d := min(s.cfg.MinBackoff<<min(max(failures/left-1, 0), 20), s.cfg.MaxBackoff)
-			if !sleep(ctx, d/2+rand.N(d/2+1)) {
-				return ctx.Err()
-			}
+		if n, over := retry.Round(failures, refused); over && !retry.Sleep(ctx, retry.Backoff(n, s.cfg.MinBackoff, s.cfg.MaxBackoff)) {
+			return ctx.Err()
 		}
 	}
 }
@@ -238,17 +221,6 @@ func (s *Source) ended(err error) {
 	s.status.Connected = false
 	s.status.LastError = err
 	s.status.LastErrorTime = time.Now()
-}
-
-// next returns the next host that has not refused for good.
-func next(host int, refused []error) int {
-	for range refused {
-		host = (host + 1) % len(refused)
-		if refused[host] == nil {
-			break
-		}
-	}
-	return host
 }
 
 // statusError is an HTTP answer in place of a websocket.
@@ -347,15 +319,4 @@ func (p *position) advance(timeUS int64, host string, now time.Time) {
 		p.cursor = timeUS
 	}
 	p.guessed = false
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

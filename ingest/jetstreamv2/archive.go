@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 )
@@ -197,10 +198,10 @@ func (r *archiveRun) loop(ctx context.Context) error {
 			}
 		}
 		if r.span.next == 0 {
-			r.host = next(r.host, r.refused)
+			r.host = retry.NextHost(r.host, r.refused)
 		}
 		r.cfg.Log.Warn().Err(err).Int64("next", r.span.next).Msg("reading Jetstream's archive stopped; trying again")
-		if !sleep(ctx, max(wait, backoff(r.cfg, r.failures))) {
+		if !retry.Sleep(ctx, max(wait, retry.Backoff(r.failures, r.cfg.MinBackoff, r.cfg.MaxBackoff))) {
 			return ctx.Err()
 		}
 		r.failures++

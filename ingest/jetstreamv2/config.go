@@ -1,6 +1,7 @@
 package jetstreamv2
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -124,29 +125,29 @@ func (c *Config) validate() error {
 	if c.ReplayWindow < 0 || c.RewindSeqs < 0 || c.RewindOtherHost < 0 {
 		faults = append(faults, errors.New("replay window and rewinds must not be negative"))
 	}
-	c.Name = or(c.Name, "jetstreamv2")
-	c.RewindSeqs = or(c.RewindSeqs, 8192)
-	c.RewindOtherHost = or(c.RewindOtherHost, 60*time.Second)
-	c.MaxGaps = or(c.MaxGaps, 5)
-	c.IdleTimeout = or(c.IdleTimeout, 60*time.Second)
-	c.PingEvery = or(c.PingEvery, 20*time.Second)
-	c.ConnectTimeout = or(c.ConnectTimeout, 20*time.Second)
-	c.RequestTimeout = or(c.RequestTimeout, 2*time.Minute)
-	c.MinBackoff = or(c.MinBackoff, time.Second)
-	c.MaxBackoff = or(c.MaxBackoff, 60*time.Second)
-	c.MaxRetryAfter = or(c.MaxRetryAfter, 10*time.Minute)
-	c.BufferFrames = or(c.BufferFrames, 16384)
-	c.BufferBytes = or(c.BufferBytes, 32<<20)
-	c.MaxFrame = or(c.MaxFrame, 32<<20)
-	c.Downloads = or(c.Downloads, 4)
-	c.MaxBlock = or(c.MaxBlock, 64<<20)
-	c.MaxDecoded = or(c.MaxDecoded, 256<<20)
-	c.PartSize = or(c.PartSize, 2<<20)
-	c.MaxSegmentBlocks = or(c.MaxSegmentBlocks, 1<<16)
-	c.MaxPlan = or(c.MaxPlan, 64<<20)
-	c.MaxPlanUnits = or(c.MaxPlanUnits, 1_000_000)
-	c.Attempts = or(c.Attempts, 5)
-	c.UserAgent = or(c.UserAgent, "atview")
+	c.Name = cmp.Or(c.Name, "jetstreamv2")
+	c.RewindSeqs = cmp.Or(c.RewindSeqs, 8192)
+	c.RewindOtherHost = cmp.Or(c.RewindOtherHost, 60*time.Second)
+	c.MaxGaps = cmp.Or(c.MaxGaps, 5)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 60*time.Second)
+	c.PingEvery = cmp.Or(c.PingEvery, 20*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 20*time.Second)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, 2*time.Minute)
+	c.MinBackoff = cmp.Or(c.MinBackoff, time.Second)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 60*time.Second)
+	c.MaxRetryAfter = cmp.Or(c.MaxRetryAfter, 10*time.Minute)
+	c.BufferFrames = cmp.Or(c.BufferFrames, 16384)
+	c.BufferBytes = cmp.Or(c.BufferBytes, 32<<20)
+	c.MaxFrame = cmp.Or(c.MaxFrame, 32<<20)
+	c.Downloads = cmp.Or(c.Downloads, 4)
+	c.MaxBlock = cmp.Or(c.MaxBlock, 64<<20)
+	c.MaxDecoded = cmp.Or(c.MaxDecoded, 256<<20)
+	c.PartSize = cmp.Or(c.PartSize, 2<<20)
+	c.MaxSegmentBlocks = cmp.Or(c.MaxSegmentBlocks, 1<<16)
+	c.MaxPlan = cmp.Or(c.MaxPlan, 64<<20)
+	c.MaxPlanUnits = cmp.Or(c.MaxPlanUnits, 1_000_000)
+	c.Attempts = cmp.Or(c.Attempts, 5)
+	c.UserAgent = cmp.Or(c.UserAgent, "atview")
 	for name, n := range map[string]int64{
 		"BufferFrames": int64(c.BufferFrames), "BufferBytes": c.BufferBytes, "MaxFrame": int64(c.MaxFrame), "Downloads": int64(c.Downloads),
 		"MaxBlock": c.MaxBlock, "MaxDecoded": c.MaxDecoded, "PartSize": c.PartSize, "MaxSegmentBlocks": int64(c.MaxSegmentBlocks),
@@ -162,12 +163,4 @@ func (c *Config) validate() error {
 		c.HTTP = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
 	}
 	return errors.Join(faults...)
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }

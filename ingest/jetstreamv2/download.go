@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 )
@@ -228,7 +229,7 @@ func (r *archiveRun) attempts(ctx context.Context, try func() error) error {
 	for tries := 1; ; tries++ {
 		err := try()
 		var refusal *statusError
-		wait := backoff(r.cfg, tries-1)
+		wait := retry.Backoff(tries-1, r.cfg.MinBackoff, r.cfg.MaxBackoff)
 		switch {
 		case err == nil, ctx.Err() != nil, errors.Is(err, errRewritten), errors.Is(err, errTooLarge):
 			return err
@@ -241,7 +242,7 @@ func (r *archiveRun) attempts(ctx context.Context, try func() error) error {
 		if tries == r.cfg.Attempts {
 			return err
 		}
-		if !sleep(ctx, wait) {
+		if !retry.Sleep(ctx, wait) {
 			return ctx.Err()
 		}
 	}

@@ -2,6 +2,7 @@ package jetstreamv2
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -622,7 +623,7 @@ func rkeys(first, last int) []string {
 
 func newSources(t testing.TB, cfg Config) (*Live, *Archive) {
 	t.Helper()
-	cfg.MinBackoff, cfg.MaxBackoff = or(cfg.MinBackoff, time.Millisecond), or(cfg.MaxBackoff, 5*time.Millisecond)
+	cfg.MinBackoff, cfg.MaxBackoff = cmp.Or(cfg.MinBackoff, time.Millisecond), cmp.Or(cfg.MaxBackoff, 5*time.Millisecond)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	cfg.HTTP = &http.Client{Transport: transport}
 	t.Cleanup(transport.CloseIdleConnections)

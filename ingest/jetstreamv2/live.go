@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 )
@@ -196,23 +196,17 @@ func (r *liveRun) loop(ctx context.Context) error {
 			failures = 0 // it works, in principle: the same host again
 		} else {
 			failures++
-			r.host = next(r.host, r.refused)
+			r.host = retry.NextHost(r.host, r.refused)
 		}
-		// No wait between the hosts of one round.
-		left := 0
-		for _, refused := range r.refused {
-			if refused == nil {
-				left++
-			}
-		}
-		if failures%left != 0 {
+		n, over := retry.Round(failures, r.refused)
+		if !over {
 			continue
 		}
-		wait := backoff(r.cfg, failures/left-1)
+		wait := retry.Backoff(n, r.cfg.MinBackoff, r.cfg.MaxBackoff)
 		if refusal != nil {
 			wait = max(wait, refusal.retryAfter)
 		}
-		if !sleep(ctx, wait) {
+		if !retry.Sleep(ctx, wait) {
 			return ctx.Err()
 		}
 	}
@@ -236,7 +230,7 @@ func (r *liveRun) fillGap(ctx context.Context, why error) error {
 	// it is counted.
 	r.cfg.Log.Error().Err(why).Int64("cursor", r.pos.seq).Msg("Jetstream has no more events as old as the cursor, and no archive is read; going on by time")
 	r.pos.byTime, r.pos.exact = true, false
-	if !sleep(ctx, backoff(r.cfg, r.tooOld-1)) {
+	if !retry.Sleep(ctx, retry.Backoff(r.tooOld-1, r.cfg.MinBackoff, r.cfg.MaxBackoff)) {
 		return ctx.Err()
 	}
 	return nil
@@ -249,35 +243,6 @@ func (s *Live) ended(err error) {
 	s.status.Connected = false
 	s.status.LastError = err
 	s.status.LastErrorTime = time.Now()
-}
-
-// next returns the next host that has not refused for good.
-func next(host int, refused []error) int {
-	for range refused {
-		host = (host + 1) % len(refused)
-		if refused[host] == nil {
-			break
-		}
-	}
-	return host
-}
-
-// backoff is the wait after the attempt n (from 0) to have failed, a random part
-// of it left out so that not all come back at the same time.
-func backoff(cfg *Config, n int) time.Duration {
-	d := min(cfg.MinBackoff<<min(max(n, 0), 20), cfg.MaxBackoff)
-	return d/2 + rand.N(d/2+1)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // timeCursors is where cursors of the wire begin to be microseconds since the

@@ -1,6 +1,7 @@
 package jetstreamv2
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -68,7 +69,7 @@ func (p *pact) ask(ctx context.Context, n need) (begin, error) {
 	case a := <-r.answer:
 		if a.err == nil {
 			p.mu.Lock()
-			p.host = or(a.begin.host, n.host)
+			p.host = cmp.Or(a.begin.host, n.host)
 			p.mu.Unlock()
 		}
 		return a.begin, a.err

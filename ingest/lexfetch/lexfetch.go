@@ -1,6 +1,7 @@
 package lexfetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,21 +68,13 @@ func (c *Config) validate() error {
 	if c.Known == nil {
 		c.Known = func(syntax.NSID) bool { return false }
 	}
-	c.MaxLexicons = or(c.MaxLexicons, 1000)
-	c.MaxDepth = or(c.MaxDepth, 16)
-	c.MaxBytes = or(c.MaxBytes, 2<<20)
-	c.MaxPages = or(c.MaxPages, 100)
-	c.Timeout = or(c.Timeout, 20*time.Second)
-	c.Concurrency = or(c.Concurrency, 4)
+	c.MaxLexicons = cmp.Or(c.MaxLexicons, 1000)
+	c.MaxDepth = cmp.Or(c.MaxDepth, 16)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 2<<20)
+	c.MaxPages = cmp.Or(c.MaxPages, 100)
+	c.Timeout = cmp.Or(c.Timeout, 20*time.Second)
+	c.Concurrency = cmp.Or(c.Concurrency, 4)
 	return errors.Join(faults...)
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Fetcher fetches lexicons. It is safe for concurrent use.

@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -67,22 +68,14 @@ func (c *Config) validate() error {
 	if len(c.Ports) == 0 {
 		c.Ports = []uint16{80, 443}
 	}
-	c.UserAgent = or(c.UserAgent, "atview")
-	c.DialTimeout = or(c.DialTimeout, 10*time.Second)
-	c.TLSTimeout = or(c.TLSTimeout, 10*time.Second)
-	c.HeaderTimeout = or(c.HeaderTimeout, 30*time.Second)
-	c.MaxHeaderBytes = or(c.MaxHeaderBytes, 64<<10)
-	c.MaxRedirects = or(c.MaxRedirects, 5)
-	c.MaxIdlePerHost = or(c.MaxIdlePerHost, 4)
+	c.UserAgent = cmp.Or(c.UserAgent, "atview")
+	c.DialTimeout = cmp.Or(c.DialTimeout, 10*time.Second)
+	c.TLSTimeout = cmp.Or(c.TLSTimeout, 10*time.Second)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 30*time.Second)
+	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, 64<<10)
+	c.MaxRedirects = cmp.Or(c.MaxRedirects, 5)
+	c.MaxIdlePerHost = cmp.Or(c.MaxIdlePerHost, 4)
 	return errors.Join(faults...)
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // New makes a client. It is safe for concurrent use; CloseIdleConnections ends

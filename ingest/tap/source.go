@@ -1,11 +1,11 @@
 package tap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 )
@@ -73,16 +74,16 @@ func (c *Config) validate() (*url.URL, *url.Userinfo, error) {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/channel"
 	}
-	c.Name = or(c.Name, "tap")
-	c.PingEvery = or(c.PingEvery, 20*time.Second)
-	c.ConnectTimeout = or(c.ConnectTimeout, 20*time.Second)
-	c.AckTimeout = or(c.AckTimeout, 20*time.Second)
-	c.MinBackoff = or(c.MinBackoff, time.Second)
-	c.MaxBackoff = or(c.MaxBackoff, 60*time.Second)
-	c.MaxFrame = or(c.MaxFrame, 16<<20)
-	c.BufferFrames = or(c.BufferFrames, 16)
-	c.MaxUnacked = or(c.MaxUnacked, 100_000)
-	c.UserAgent = or(c.UserAgent, "atview")
+	c.Name = cmp.Or(c.Name, "tap")
+	c.PingEvery = cmp.Or(c.PingEvery, 20*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 20*time.Second)
+	c.AckTimeout = cmp.Or(c.AckTimeout, 20*time.Second)
+	c.MinBackoff = cmp.Or(c.MinBackoff, time.Second)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 60*time.Second)
+	c.MaxFrame = cmp.Or(c.MaxFrame, 16<<20)
+	c.BufferFrames = cmp.Or(c.BufferFrames, 16)
+	c.MaxUnacked = cmp.Or(c.MaxUnacked, 100_000)
+	c.UserAgent = cmp.Or(c.UserAgent, "atview")
 	for name, n := range map[string]int64{
 		"PingEvery": int64(c.PingEvery), "ConnectTimeout": int64(c.ConnectTimeout), "AckTimeout": int64(c.AckTimeout), "MinBackoff": int64(c.MinBackoff),
 		"MaxBackoff": int64(c.MaxBackoff), "MaxFrame": int64(c.MaxFrame), "BufferFrames": int64(c.BufferFrames), "MaxUnacked": int64(c.MaxUnacked),
@@ -95,14 +96,6 @@ func (c *Config) validate() (*url.URL, *url.Userinfo, error) {
 		c.HTTP = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
 	}
 	return u, user, errors.Join(faults...)
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Source reads one Tap. See the package's documentation.
@@ -181,11 +174,10 @@ func (s *Source) Run(ctx context.Context, from stream.Cursor, emit func(source.L
 		if ses.events > 0 {
 			failures = 0
 		}
-		d := min(s.cfg.MinBackoff<<min(failures, 20), s.cfg.MaxBackoff)
-		failures++
-		if !sleep(ctx, d/2+rand.N(d/2+1)) {
+		if !retry.Sleep(ctx, retry.Backoff(failures, s.cfg.MinBackoff, s.cfg.MaxBackoff)) {
 			return ctx.Err()
 		}
+		failures++
 	}
 }
 
@@ -196,17 +188,6 @@ func (s *Source) ended(err error) {
 	s.status.Connected = false
 	s.status.LastError = err
 	s.status.LastErrorTime = time.Now()
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // statusError is an HTTP answer in place of a websocket.
