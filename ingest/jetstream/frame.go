@@ -29,6 +29,9 @@ type frame struct {
 	length int64
 }
 
+// Size is what it takes of the buffer.
+func (f frame) Size() int { return len(f.data) }
+
 // errDictionary says that frames are compressed with a dictionary that we do not
 // have, so that none will ever be readable.
 var errDictionary = errors.New("server compresses with another dictionary")

@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atview/atview/ingest/internal/readahead"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
 )
@@ -62,7 +63,7 @@ func (ses *session) run(ctx context.Context) error {
 	defer conn.CloseNow() //nolint:errcheck // it is over anyway
 	ses.connected = true
 
-	buf := newBuffer(s.cfg.BufferFrames, s.cfg.BufferBytes)
+	buf := readahead.New[frame](s.cfg.BufferFrames, s.cfg.BufferBytes)
 	s.mu.Lock()
 	s.buf = buf
 	s.status.Connected = true
@@ -75,7 +76,7 @@ func (ses *session) run(ctx context.Context) error {
 	defer stopEmit()
 	g, netCtx := errgroup.WithContext(emitCtx)
 	g.Go(func() error {
-		defer buf.end()
+		defer buf.End()
 		return ses.read(netCtx, conn, buf)
 	})
 	g.Go(func() error { return ses.watch(netCtx, conn) })
@@ -145,7 +146,7 @@ func (ses *session) cursor() stream.Cursor {
 }
 
 // read puts frames into the buffer until the connection ends.
-func (ses *session) read(ctx context.Context, conn *websocket.Conn, buf *buffer) error {
+func (ses *session) read(ctx context.Context, conn *websocket.Conn, buf *readahead.Buffer[frame]) error {
 	ses.alive()
 	var scratch []byte
 	for {
@@ -156,9 +157,9 @@ func (ses *session) read(ctx context.Context, conn *websocket.Conn, buf *buffer)
 			return fmt.Errorf("read from %s: %w", ses.url.Host, err)
 		}
 		ses.src.received.Add(f.length)
-		if !buf.try(f) {
+		if !buf.Try(f) {
 			ses.full.Store(true)
-			if err := buf.put(ctx, f); err != nil {
+			if err := buf.Put(ctx, f); err != nil {
 				return err
 			}
 			ses.alive() // before full: watch must not see neither
@@ -207,9 +208,9 @@ func readFrame(ctx context.Context, conn *websocket.Conn, scratch []byte) (frame
 }
 
 // drain emits what is in the buffer until it is at its end.
-func (ses *session) drain(ctx context.Context, buf *buffer) error {
+func (ses *session) drain(ctx context.Context, buf *readahead.Buffer[frame]) error {
 	for {
-		f, ok := buf.take(ctx)
+		f, ok := buf.Take(ctx)
 		if !ok {
 			return ctx.Err()
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/atview/atview/ingest/internal/readahead"
 	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
@@ -99,7 +100,7 @@ type Source struct {
 
 	mu     sync.Mutex
 	status source.Status
-	buf    *buffer // of the session; nil between two
+	buf    *readahead.Buffer[frame] // of the session; nil between two
 
 	received atomic.Int64 // bytes
 }
@@ -142,7 +143,7 @@ func (s *Source) Status() source.Status {
 	st := s.status
 	st.Bytes = s.received.Load()
 	if s.buf != nil {
-		st.Buffered = s.buf.len()
+		st.Buffered = s.buf.Len()
 	}
 	return st
 }

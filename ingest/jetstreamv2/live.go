@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/atview/atview/ingest/internal/readahead"
 	"github.com/atview/atview/ingest/internal/retry"
 	"github.com/atview/atview/ingest/source"
 	"github.com/atview/atview/ingest/stream"
@@ -51,7 +52,7 @@ type Live struct {
 
 	mu     sync.Mutex
 	status source.Status
-	buf    *buffer // of the session; nil between two
+	buf    *readahead.Buffer[received] // of the session; nil between two
 
 	bytes atomic.Int64
 	gaps  atomic.Int64
@@ -79,7 +80,7 @@ func (s *Live) Status() source.Status {
 	st := s.status
 	st.Bytes = s.bytes.Load()
 	if s.buf != nil {
-		st.Buffered = s.buf.len()
+		st.Buffered = s.buf.Len()
 	}
 	return st
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atview/atview/ingest/internal/readahead"
 	"github.com/atview/atview/ingest/stream"
 )
 
@@ -66,7 +67,7 @@ func (ses *session) run(ctx context.Context) error {
 	defer conn.CloseNow() //nolint:errcheck // it is over anyway
 	ses.connected = true
 
-	buf := newBuffer(r.cfg.BufferFrames, r.cfg.BufferBytes)
+	buf := readahead.New[received](r.cfg.BufferFrames, r.cfg.BufferBytes)
 	r.mu.Lock()
 	r.buf = buf
 	r.status.Connected = true
@@ -79,7 +80,7 @@ func (ses *session) run(ctx context.Context) error {
 	defer stopEmit()
 	g, netCtx := errgroup.WithContext(emitCtx)
 	g.Go(func() error {
-		defer buf.end()
+		defer buf.End()
 		return ses.read(netCtx, conn, buf)
 	})
 	g.Go(func() error { return ses.watch(netCtx, conn) })
@@ -172,7 +173,7 @@ func (ses *session) compress(ctx context.Context, q url.Values) error {
 }
 
 // read puts frames into the buffer until the connection ends.
-func (ses *session) read(ctx context.Context, conn *websocket.Conn, buf *buffer) error {
+func (ses *session) read(ctx context.Context, conn *websocket.Conn, buf *readahead.Buffer[received]) error {
 	ses.alive()
 	var scratch []byte
 	for {
@@ -183,9 +184,9 @@ func (ses *session) read(ctx context.Context, conn *websocket.Conn, buf *buffer)
 			return fmt.Errorf("read from %s: %w", ses.server.host(), err)
 		}
 		ses.live.bytes.Add(f.length)
-		if !buf.try(f) {
+		if !buf.Try(f) {
 			ses.full.Store(true)
-			if err := buf.put(ctx, f); err != nil {
+			if err := buf.Put(ctx, f); err != nil {
 				return err
 			}
 			ses.alive() // before full: watch must not see neither
@@ -258,11 +259,11 @@ func (ses *session) decode(f received, now time.Time) (frame, error) {
 }
 
 // drain emits what is in the buffer until it is at its end.
-func (ses *session) drain(ctx context.Context, buf *buffer) error {
+func (ses *session) drain(ctx context.Context, buf *readahead.Buffer[received]) error {
 	r := ses.live
 	host := ses.server.host()
 	for {
-		raw, ok := buf.take(ctx)
+		raw, ok := buf.Take(ctx)
 		if !ok {
 			return ctx.Err()
 		}
